@@ -1,0 +1,1 @@
+"""What lands on disk and how it is read back: schema, shards, snapshots, torch dataset."""

@@ -1,0 +1,1 @@
+"""The steps of one build, one file a step, named in the order data travels."""

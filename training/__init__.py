@@ -1,0 +1,1 @@
+"""What learns from a store: methods, losses, metrics, report."""
