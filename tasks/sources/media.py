@@ -1,0 +1,235 @@
+"""The table of media that every source yields, and the walking and checking that they share.
+
+One row is one image or video file. Nothing is decoded here: a scan reads folders and small side files only, so that a
+million media are listed in well under two minutes.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.errors import BuildError
+
+LIVE, SPOOF = 0, 1
+ATTACKS = ("print", "replay", "papercut", "mask3d", "makeup", "partial", "other")
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
+
+MEDIA_SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("path", pa.string()),  # below the root, with forward slashes
+        ("split", pa.string()),  # train | dev | test
+        ("subject", pa.string()),  # unique over all datasets: celeba-spoof/4980
+        ("session", pa.string()),
+        ("label", pa.int8()),  # live 0, spoof 1
+        ("attack", pa.string()),  # "" for live, else one of ATTACKS
+        ("attack_detail", pa.string()),  # the dataset's own name
+        ("kind", pa.string()),  # image | video
+        ("box", pa.list_(pa.float32(), 4)),  # x1, y1, x2, y2 in box_frame; null: none given
+        ("box_frame", pa.list_(pa.float32(), 2)),  # width, height that the box refers to; null: the medium's pixels
+        ("points", pa.list_(pa.float32(), 10)),  # 5 x (x, y): eyes, nose, mouth corners, image-left first
+        ("size", pa.int64()),  # bytes
+        ("mtime_ns", pa.int64()),
+        ("extra", pa.string()),  # JSON object
+    ]
+)
+_CHUNK = 65_536
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a source found: `media` (MEDIA_SCHEMA) in path order, and what it left out, with the reason."""
+
+    dataset: str
+    root: Path
+    media: pa.Table
+    ignored: list[tuple[str, str]]  # (path, reason)
+    layout: str  # which variant of the dataset's layout was recognised
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file below a root: its parts (`("train", "live", "a.jpg")`), size in bytes and time of change."""
+
+    parts: tuple[str, ...]
+    size: int
+    mtime_ns: int
+
+    @property
+    def path(self) -> str:
+        """The path below the root, with forward slashes."""
+        return "/".join(self.parts)
+
+    @property
+    def suffix(self) -> str:
+        """Lower-case ending with its dot, or an empty string."""
+        return os.path.splitext(self.parts[-1])[1].lower()
+
+
+def walk(root: Path, parts: tuple[str, ...] = ()) -> Iterator[File]:
+    """Every file below `root`/`parts`, folder by folder in name order; linked folders are followed once.
+
+    Raises BuildError for a folder that cannot be listed: taking it as empty would delete its media from the store.
+    """
+    stack, seen = [parts], {os.path.realpath(root.joinpath(*parts))}
+    while stack:
+        here = stack.pop()
+        folder = os.path.join(root, *here)
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            raise BuildError(f"{folder}: this folder cannot be listed ({error.strerror}); make it readable") from error
+        folders = []
+        for entry in entries:
+            if entry.is_dir():
+                if entry.is_symlink() and (real := os.path.realpath(entry.path)) in seen:
+                    continue
+                if entry.is_symlink():
+                    seen.add(real)
+                folders.append((*here, entry.name))
+            else:
+                try:
+                    status = entry.stat()
+                except OSError:  # a link to nowhere: a medium all the same, whose reading will say `missing`
+                    status = entry.stat(follow_symlinks=False)
+                yield File((*here, entry.name), status.st_size, status.st_mtime_ns)
+        stack.extend(reversed(folders))
+
+
+class Floats:
+    """A nullable column of fixed-length float lists, kept flat: a list object a row would cost 200 bytes."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.values = array("f")
+        self.nulls = bytearray()
+
+    def add(self, row: Sequence[float] | None) -> None:
+        """Append one row of `width` floats, or null."""
+        self.nulls.append(row is None)
+        self.values.extend(row if row is not None else (0.0,) * self.width)
+
+    def arrow(self) -> pa.Array:
+        """The rows as a fixed-size list array."""
+        mask = np.frombuffer(self.nulls, np.bool_)
+        return pa.FixedSizeListArray.from_arrays(pa.array(self.values, pa.float32()), self.width, mask=pa.array(mask))
+
+
+@dataclass
+class MediaTable:
+    """Collects rows into Arrow chunks, so that a million rows never exist as Python objects at once."""
+
+    dataset: str
+    chunks: list[pa.RecordBatch] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)  # rows by split
+
+    def __post_init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        floats = {name: Floats(MEDIA_SCHEMA.field(name).type.list_size) for name in ("box", "box_frame", "points")}
+        self._columns: dict[str, list[object] | Floats] = {name: floats.get(name, []) for name in MEDIA_SCHEMA.names}
+
+    def add(
+        self,
+        file: File,
+        *,
+        split: str,
+        subject: str,
+        label: int,
+        kind: str,
+        attack: str = "",
+        attack_detail: str = "",
+        session: str = "",
+        box: Sequence[float] | None = None,
+        box_frame: Sequence[float] | None = None,
+        points: Sequence[float] | None = None,
+        extra: str = "{}",
+    ) -> None:
+        """Append the row of one medium; `subject` is the dataset's own token, made unique here."""
+        row = {
+            "dataset": self.dataset,
+            "path": file.path,
+            "split": split,
+            "subject": f"{self.dataset}/{subject}",
+            "session": session,
+            "label": label,
+            "attack": attack,
+            "attack_detail": attack_detail,
+            "kind": kind,
+            "box": box,
+            "box_frame": box_frame,
+            "points": points,
+            "size": file.size,
+            "mtime_ns": file.mtime_ns,
+            "extra": extra,
+        }
+        for name, column in self._columns.items():
+            if isinstance(column, Floats):
+                column.add(row[name])  # type: ignore[arg-type]  # the three float columns hold float rows
+            else:
+                column.append(row[name])
+        self.counts[split] = self.counts.get(split, 0) + 1
+        if len(self._columns["path"]) >= _CHUNK:  # type: ignore[arg-type]  # a list by construction
+            self._flush()
+
+    def _flush(self) -> None:
+        arrays = [
+            column.arrow() if isinstance(column, Floats) else pa.array(column, MEDIA_SCHEMA.field(name).type)
+            for name, column in self._columns.items()
+        ]
+        self.chunks.append(pa.RecordBatch.from_arrays(arrays, schema=MEDIA_SCHEMA))
+        self._start()
+
+    def table(self) -> pa.Table:
+        """All rows, sorted by path."""
+        self._flush()
+        table = pa.Table.from_batches(self.chunks, MEDIA_SCHEMA)
+        return table.sort_by("path").combine_chunks()
+
+
+def check_root(dataset: str, root: Path, expected: str, looks_right: Callable[[Path], bool]) -> None:
+    """Raise a BuildError of one line unless `root` looks like this dataset; names the likely right folder."""
+    if not root.exists():
+        raise BuildError(f"{dataset}: {root} does not exist; give the folder that holds {expected}")
+    if not root.is_dir():
+        raise BuildError(f"{dataset}: {root} is a file; give the folder that holds {expected}")
+    if looks_right(root):
+        return
+    found = sorted(os.listdir(root))[:5]
+    message = f"{dataset}: {root} does not hold {expected}; found {', '.join(found) if found else 'nothing'}"
+    likely = next((path for path in _near(root) if looks_right(path)), None)
+    raise BuildError(f"{message}. Did you mean {likely}?" if likely else message)
+
+
+def _near(root: Path) -> Iterator[Path]:
+    """Folders that people mean when they give `root`: up to two below it, then up to two above."""
+    level = [root]
+    for _ in range(2):
+        below: list[Path] = []
+        for folder in level:
+            try:
+                below += sorted(entry for entry in folder.iterdir() if entry.is_dir())
+            except OSError:
+                continue
+            if len(below) > 500:  # a folder of subjects: the right root is not among them
+                break
+        yield from below
+        level = below[:500]
+    yield from list(root.resolve().parents)[:2]
+
+
+def check_splits(dataset: str, root: Path, expected: Sequence[str], counts: dict[str, int], looked: str) -> None:
+    """Raise BuildError for a split of `expected` without a single medium in `counts`."""
+    for split in expected:
+        if not counts.get(split):
+            raise BuildError(f"{dataset}: the {split} split of {root} is empty; looked for {looked}")
