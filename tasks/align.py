@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.aligners import ALIGNERS
 from tasks.errors import BuildError
-from tasks.warp import warp
+from tasks.warp import affine_scale, apply_affine, invert_affine, warp
 
 
 class AlignConfig(BaseModel):
@@ -106,14 +106,16 @@ def align(
 ) -> list[Alignment]:
     """Align one face an image: images[i] (H, W, 3) uint8 RGB, boxes (B, 4) px, points[i] (5, 2) px or None.
 
-    All faces go through the network as one batch per pass. Vertices may lie outside the image.
+    Points that are not all finite count as None. All faces go through the network as one batch per pass. Vertices may lie outside the image.
     """
     if not len(images) == len(boxes) == len(points):
         raise BuildError(
             f"align: {len(images)} images, {len(boxes)} boxes and {len(points)} sets of points do not match"
         )
-    found: list[Alignment | None] = [None] * len(images)
-    crops = {i: aligner.first_crop(boxes[i], points[i]) for i in range(len(images))}
+    found: dict[int, Alignment] = {}
+    crops = {}
+    for i, known in enumerate(points):
+        crops[i] = aligner.first_crop(boxes[i], known if known is not None and np.isfinite(known).all() else None)
     for number in range(1, aligner.passes + 1):
         if not crops:
             break
@@ -122,16 +124,14 @@ def align(
         following = {}
         for (i, affine), face, belief in zip(crops.items(), vertices, confidence, strict=True):
             found[i] = Alignment(to_image(face, affine), float(belief))
-            affine_next = aligner.next_crop(found[i].vertices) if number < aligner.passes else None
-            if affine_next is not None:
-                following[i] = affine_next
+            again = aligner.next_crop(found[i].vertices) if number < aligner.passes else None
+            if again is not None:
+                following[i] = again
         crops = following
-    return [face for face in found if face is not None]
+    return [found[i] for i in range(len(images))]
 
 
 def to_image(vertices: NDArray[np.float32], affine: NDArray[np.float64]) -> NDArray[np.float32]:
     """Vertices (V, 3) in crop px -> image px; z is divided by the crop's scale, so it keeps x's and y's unit."""
-    inverse = np.linalg.inv(affine[:, :2])
-    plane = (vertices[:, :2].astype(np.float64) - affine[:, 2]) @ inverse.T
-    depth = vertices[:, 2] * np.sqrt(abs(np.linalg.det(inverse)))
-    return np.column_stack([plane, depth]).astype(np.float32)
+    plane = apply_affine(invert_affine(affine), vertices[:, :2])
+    return np.column_stack([plane, vertices[:, 2] / affine_scale(affine)]).astype(np.float32)

@@ -28,7 +28,8 @@ class DetectConfig(BaseModel):
         "retinaface", description="given: take the dataset's boxes and detect nothing"
     )
     weights: Path | None = Field(None, description="your own weights file; None: the packaged or usual place")
-    min_score: float = Field(0.6, ge=0, le=1, description="faces below this score are not reported")
+    # measured with retinaface: no non-face picture of scikit-image above 0.68, faces of 24 px from 0.87, of 32 px 0.98
+    min_score: float = Field(0.75, ge=0, le=1, description="faces below this score are not reported")
     max_side: int = Field(640, ge=32, description="longer images are scaled down to this side for detection, px")
     choose: Literal["nearest", "largest"] = Field(
         "nearest", description="of many faces: the one nearest to the dataset's box (largest without one), or largest"
@@ -41,7 +42,7 @@ class Faces:
     """The n faces of one image, best score first; boxes may reach beyond the image.
 
     `boxes` (n, 4) float32 x1, y1, x2, y2 in px; `points` (n, 5, 2) float32 px: image-left eye, image-right eye, nose,
-    image-left and image-right corner of the mouth (NaN where a detector finds boxes only); `scores` (n,) float32.
+    image-left and image-right corner of the mouth (all NaN where a detector finds boxes only); `scores` (n,) float32.
     """
 
     boxes: NDArray[np.float32]

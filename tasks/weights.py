@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
+import os
 from pathlib import Path
 
 from tasks.errors import BuildError
@@ -20,6 +21,11 @@ _MAX_BYTES = 1 << 30
 def sha256(data: bytes) -> str:
     """Hex digest of `data`."""
     return hashlib.sha256(data).hexdigest()
+
+
+def usual_place(variable: str, below: str) -> Path:
+    """Where another project keeps weights that a user places: the folder in the environment variable, or `~`."""
+    return Path(os.environ.get(variable) or Path.home()) / below
 
 
 def read_weights(path: Path, what: str, hint: str) -> bytes:

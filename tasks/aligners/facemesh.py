@@ -78,7 +78,7 @@ class FaceMesh:
         """Affine (2, 3) of the square around the box (4,) px, level with the eyes where the points (5, 2) are known."""
         x1, y1, x2, y2 = np.asarray(box, np.float64)
         across = np.array([1.0, 0.0])
-        if points is not None and np.isfinite(points[:2]).all():
+        if points is not None:
             across = np.asarray(points[1], np.float64) - points[0]
         return square_crop(np.array([x1 + x2, y1 + y2]) / 2, _SCALE * max(x2 - x1, y2 - y1), across)
 
@@ -107,7 +107,7 @@ class FaceMesh:
                 flags[i] = self._network.get_tensor(self._outputs[1]).item()
         vertices[..., :2] -= 0.5  # the network measures from the outer corner of the first pixel
         vertices[..., 2] *= -1  # and away from the camera
-        return vertices, 1 / (1 + np.exp(-flags))
+        return vertices, np.float32(1) / (np.float32(1) + np.exp(-flags))
 
 
 def rotation(across: NDArray[np.float64]) -> NDArray[np.float64]:
