@@ -133,7 +133,7 @@ def _pictures(root: Path, ignored: list[tuple[str, str]]) -> Iterator[tuple[File
             continue
         folder: tuple[str, ...] = ()
         files: list[File] = []
-        for file in walk(root, ("Data", split)):
+        for file in walk(root, ("Data", split), ignored):
             if file.parts[:-1] != folder:
                 yield from _folder_pictures(files, ignored)
                 folder, files = file.parts[:-1], []

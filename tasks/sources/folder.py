@@ -46,7 +46,7 @@ def scan(root: Path, dataset: str = "folder") -> Scan:
     media = MediaTable(dataset)
     ignored = [(name, "not train, dev or test") for name in sorted(set(os.listdir(root)) - set(present))]
     for split in present:
-        for file in walk(root, (split,)):
+        for file in walk(root, (split,), ignored):
             kind = "image" if file.suffix in IMAGE_SUFFIXES else "video" if file.suffix in VIDEO_SUFFIXES else ""
             below = file.parts[1:-1]
             if file.parts[-1].startswith("."):

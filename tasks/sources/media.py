@@ -74,8 +74,10 @@ class File:
         return os.path.splitext(self.parts[-1])[1].lower()
 
 
-def walk(root: Path, parts: tuple[str, ...] = ()) -> Iterator[File]:
+def walk(root: Path, parts: tuple[str, ...], ignored: list[tuple[str, str]]) -> Iterator[File]:
     """Every file below `root`/`parts`, folder by folder in name order; linked folders are followed once.
+
+    What is left out goes to `ignored`.
 
     Raises BuildError for a folder that cannot be listed: taking it as empty would delete its media from the store.
     """
@@ -90,10 +92,15 @@ def walk(root: Path, parts: tuple[str, ...] = ()) -> Iterator[File]:
             raise BuildError(f"{folder}: this folder cannot be listed ({error.strerror}); make it readable") from error
         folders = []
         for entry in entries:
-            if entry.is_dir():
-                if entry.is_symlink() and (real := os.path.realpath(entry.path)) in seen:
-                    continue
+            path = "/".join((*here, entry.name))
+            if not entry.name.isprintable():  # also what is not UTF-8: it could not be a column's text
+                ignored.append((ascii(path), "its name is not printable UTF-8; rename it"))
+            elif entry.is_dir():
                 if entry.is_symlink():
+                    real = os.path.realpath(entry.path)
+                    if real in seen:
+                        ignored.append((path, "a link to a folder that was already listed"))
+                        continue
                     seen.add(real)
                 folders.append((*here, entry.name))
             else:
