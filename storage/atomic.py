@@ -1,0 +1,82 @@
+"""A file under its final name is whole and on disk, or it does not exist."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+PART = ".part"  # before the suffix, so that the file can be read back by its format before it gets its name
+
+
+class PartFile:
+    """A temporary file beside its final name, published by `commit` and gone after `discard`.
+
+    It is locked while its writer lives, so that the next writer can tell a leftover of a killed one (unlocked: removed)
+    from the work of another process (locked: left alone).
+    """
+
+    def __init__(self, final: Path) -> None:
+        self.final = final
+        final.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(final)
+        while True:
+            self.path = final.with_name(f".{final.name}.{secrets.token_hex(4)}{PART}{final.suffix}")
+            self._fd = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+            with contextlib.suppress(
+                OSError
+            ):  # a file system without locks: leftovers then stay until `verify` names them
+                fcntl.flock(self._fd, fcntl.LOCK_EX)
+            if self.path.exists():
+                break
+            os.close(self._fd)  # another writer's sweep took it between creation and lock: begin again
+
+    def commit(self, *, exclusive: bool = False) -> None:
+        """Flush to disk and publish; with `exclusive`, raise FileExistsError if the final name is taken."""
+        try:
+            os.fsync(self._fd)
+            if exclusive:
+                os.link(self.path, self.final)
+            else:
+                os.replace(self.path, self.final)
+            sync_folder(self.final.parent)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove the temporary file; harmless after `commit`."""
+        if self._fd >= 0:
+            self.path.unlink(missing_ok=True)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def remove_leftovers(final: Path) -> None:
+    """Delete temporary files that a killed writer of `final` left behind."""
+    for path in final.parent.glob(f".{final.name}.*{PART}{final.suffix}"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or locked by its living writer
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
+            finally:
+                os.close(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_file(final: Path, data: bytes, *, exclusive: bool = False) -> None:
+    """Write a small file whole or not at all."""
+    part = PartFile(final)
+    try:
+        part.path.write_bytes(data)
+        part.commit(exclusive=exclusive)
+    finally:
+        part.discard()

@@ -1,0 +1,168 @@
+"""One HDF5 shard: contiguous arrays under names that explain themselves, written whole, read through a memory map.
+
+    image        (n, H, W, 3) uint8 RGB; or packed JPEG bytes, row i = image[image_offset[i]:image_offset[i + 1]]
+    depth        (live, H, W), near = large, only of live rows; or packed (storage/depth_codec.py) with depth_offset
+    depth_row    (n,) int32: row i's depth is depth[depth_row[i]]; -1 = zero everywhere (every spoof)
+    image_crc32, depth_crc32  (n,) uint32 of the stored bytes
+    columns/*    one dataset a column of storage/schema.py
+
+Contiguous, because h5py's per-call cost (25 us) and chunked filters (100 us and more) dwarf the copy itself (10 us).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow as pa
+
+from storage.codecs import Encoded
+from storage.config import StoreConfig
+from storage.errors import Damaged
+from storage.pixel_index import PixelIndex
+from storage.schema import COLUMNS, SCHEMA_VERSION, check_version
+
+SUFFIX = ".h5"
+_H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
+
+
+class Writer:
+    """Collects rows in memory (a contiguous array needs its length up front) and writes the file in `close`."""
+
+    def __init__(self, path: Path, config: StoreConfig, meta: dict[str, Any]) -> None:
+        self._path, self._config, self._meta = path, config, meta
+        self._rows: list[Encoded] = []
+        self._columns: list[pa.Table] = []
+
+    def write(self, rows: list[Encoded], columns: pa.Table) -> None:
+        """Add encoded rows with their COLUMNS table, in order."""
+        self._rows += rows
+        self._columns.append(columns)
+
+    def close(self, size: tuple[int, int], depth_dtype: np.dtype) -> None:
+        """Write the file. size: (H, W) of every image, (0, 0) if there are no rows."""
+        live = [row.depth for row in self._rows if row.depth is not None]
+        stored = np.array([row.depth is not None for row in self._rows], dtype=bool)
+        # h5py's lock would collide with the one that marks the temporary file as alive
+        with h5py.File(self._path, "w", libver=("v110", "v110"), locking=False) as file:
+            file.attrs["schema_version"] = SCHEMA_VERSION
+            file.attrs["about"] = (__doc__ or "").replace("\n    ", "\n")
+            file.attrs["image_codec"] = self._config.image_codec
+            file.attrs["depth_codec"] = self._config.depth_codec
+            file.attrs["image_size"] = size  # height, width
+            file.attrs["depth_dtype"] = depth_dtype.name
+            # a data set, for attributes end at 64 KB
+            file["meta"] = json.dumps(self._meta, sort_keys=True)
+            images = [row.image for row in self._rows]
+            _write_pixels(file, "image", images, (*size, 3), np.dtype(np.uint8), self._config.image_codec)
+            _write_pixels(file, "depth", live, size, depth_dtype, self._config.depth_codec)
+            file["depth_row"] = np.where(stored, np.cumsum(stored) - 1, -1).astype(np.int32)
+            file["image_crc32"] = np.array([row.image_crc32 for row in self._rows], dtype=np.uint32)
+            file["depth_crc32"] = np.array([row.depth_crc32 for row in self._rows], dtype=np.uint32)
+            table = pa.concat_tables(self._columns) if self._columns else COLUMNS.empty_table()
+            group = file.create_group("columns")
+            for name in COLUMNS.names:
+                _write_column(group, COLUMNS.field(name), table.column(name))
+
+    def abort(self) -> None:
+        """Forget the rows."""
+        self._rows, self._columns = [], []
+
+
+def index(path: Path) -> PixelIndex:
+    """Where the pixels of a shard lie; raises Damaged or UnknownVersion that names it."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            check_version(int(file.attrs["schema_version"]), path)
+            n = file["image_crc32"].shape[0]
+            if 12 * n > path.stat().st_size:  # three 4-byte arrays at least: a forged length takes no memory
+                raise Damaged(f"{path}: claims {n} rows, more than the file can hold")
+            height, width = (int(v) for v in file.attrs["image_size"])
+            dtype = np.dtype({"uint8": np.uint8, "uint16": np.uint16}[file.attrs["depth_dtype"]])
+            row = file["depth_row"][:]
+            image_start, image_nbytes = _spans(file, "image", height * width * 3)
+            depth_start, depth_nbytes = _spans(file, "depth", height * width * dtype.itemsize)
+            stored = row >= 0
+            depth_starts, depth_sizes = np.full(n, -1, np.int64), np.zeros(n, np.int64)
+            depth_starts[stored], depth_sizes[stored] = depth_start[row[stored]], depth_nbytes[row[stored]]
+            return PixelIndex(
+                image_start=image_start,
+                image_nbytes=image_nbytes,
+                image_crc32=file["image_crc32"][:],
+                depth_start=depth_starts,
+                depth_nbytes=depth_sizes,
+                depth_crc32=file["depth_crc32"][:],
+                image_codec=str(file.attrs["image_codec"]),
+                depth_codec=str(file.attrs["depth_codec"]),
+                depth_dtype=dtype,
+                size=(height, width),
+                meta=file["meta"].asstr()[()],
+            )
+    except (*_H5_ERRORS, IndexError, MemoryError) as error:
+        raise Damaged(f"{path}: not a readable HDF5 shard ({error}); run `pseudodepth verify`, then rebuild") from error
+
+
+def columns(path: Path, names: list[str]) -> pa.Table:
+    """The named columns of a shard as a table of COLUMNS types; raises Damaged."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            group, fields = file["columns"], [COLUMNS.field(name) for name in names]
+            for name in names:
+                if group[name].shape[0] != file["image_crc32"].shape[0] or group[name].nbytes > path.stat().st_size:
+                    raise Damaged(f"{path}: column {name} does not fit the file")
+            return pa.table([_read_column(group[f.name], f) for f in fields], schema=pa.schema(fields))
+    except (*_H5_ERRORS, MemoryError, pa.ArrowException) as error:
+        raise Damaged(f"{path}: columns are not readable ({error}); run `pseudodepth verify`, then rebuild") from error
+
+
+def _write_pixels(
+    file: h5py.File, name: str, rows: list[Any], shape: tuple[int, ...], dtype: np.dtype, codec: str
+) -> None:
+    if codec == "raw":
+        data = file.create_dataset(name, (len(rows), *shape), dtype.newbyteorder("<"))
+        for i, row in enumerate(rows):
+            data[i] = np.frombuffer(row, dtype.newbyteorder("<")).reshape(shape)
+    else:
+        file[name] = np.frombuffer(b"".join(rows), np.uint8)
+        file[f"{name}_offset"] = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+
+
+def _spans(file: h5py.File, name: str, raw_nbytes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Start and length in the file of every stored map, (k,) int64 each."""
+    data = file[name]
+    base = data.id.get_offset()
+    if base is None and data.size:
+        raise Damaged(f"{file.filename}: {name} is not contiguous; it was not written by pseudodepth")
+    base = base or 0
+    if file.attrs[f"{name}_codec"] == "raw":
+        k = data.shape[0]
+        return base + np.arange(k, dtype=np.int64) * raw_nbytes, np.full(k, raw_nbytes, np.int64)
+    offset = file[f"{name}_offset"][:]
+    return base + offset[:-1], np.diff(offset)
+
+
+def _write_column(group: h5py.Group, field: pa.Field, column: pa.ChunkedArray) -> None:
+    if pa.types.is_string(field.type):
+        # fixed length: one contiguous array, while variable-length strings cost a heap object each
+        encoded = [value.encode() for value in column.to_pylist()]
+        length = max([1, *map(len, encoded)])
+        kind = h5py.string_dtype("utf-8", length)
+        group.create_dataset(field.name, data=np.array(encoded, dtype=kind))
+    elif pa.types.is_fixed_size_list(field.type):
+        width, kind = field.type.list_size, field.type.value_type.to_pandas_dtype()
+        rows = [[np.nan] * width if row is None else row for row in column.to_pylist()]  # a row of NaN = null
+        group[field.name] = np.array(rows, dtype=kind).reshape(len(rows), width)
+    else:
+        group[field.name] = column.to_numpy()
+
+
+def _read_column(data: h5py.Dataset, field: pa.Field) -> pa.Array:
+    values = data[...]
+    if pa.types.is_string(field.type):
+        return pa.array([value.decode() for value in values.tolist()], field.type)
+    if pa.types.is_fixed_size_list(field.type):
+        mask = pa.array(np.isnan(values).all(axis=1)) if field.nullable else None
+        flat = pa.array(values.reshape(-1), field.type.value_type)
+        return pa.FixedSizeListArray.from_arrays(flat, type=field.type, mask=mask)
+    return pa.array(values, field.type)

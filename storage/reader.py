@@ -1,0 +1,135 @@
+"""Reads one shard of either format: rows by number into arrays, columns into tables."""
+
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from isal.isal_zlib import crc32
+
+from storage import hdf5
+from storage.codecs import DECODERS
+from storage.errors import Damaged, StoreError
+from storage.schema import COLUMNS, LIVE
+
+# a format is a module with SUFFIX, Writer, index() and columns()
+FORMATS: dict[str, ModuleType] = {"hdf5": hdf5}
+
+
+class ShardReader:
+    """A shard that is open for reading.
+
+    It holds a read-only memory map and the row index, and no library handle: it may cross a fork, be pickled into a
+    spawned worker, and be used by several threads at once.
+    """
+
+    def __init__(self, path: Path, *, expected_bytes: int | None = None) -> None:
+        """Open `path`; raises Damaged if it is not there, not of `expected_bytes` bytes or not a shard."""
+        self.path, self._expected_bytes = path, expected_bytes
+        self._format = _format_of(path)
+        try:
+            with path.open("rb") as file:
+                length = file.seek(0, 2)
+                if length == 0 or expected_bytes not in (None, length):  # mapping a cut file would end in SIGBUS
+                    raise Damaged(f"{path}: {length} bytes, expected {expected_bytes}; run `pseudodepth verify`")
+                self._map = memoryview(mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ))
+        except OSError as error:
+            raise Damaged(f"{path}: cannot be opened ({error}); run `pseudodepth verify`, then rebuild") from error
+        self.index = self._format.index(path)
+        try:
+            self.index.check(length)
+        except Damaged as error:
+            raise Damaged(f"{path}: {error}; run `pseudodepth verify`, then rebuild") from error
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "expected_bytes": self._expected_bytes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"], expected_bytes=state["expected_bytes"])  # type: ignore[misc]  # a map cannot travel
+
+    def columns(self, names: Sequence[str] | None = None) -> pa.Table:
+        """The named columns (all of COLUMNS by default) of every row, in row order."""
+        return self._format.columns(self.path, known_columns(names))
+
+    def read(
+        self, indices: Sequence[int] | np.ndarray, images: np.ndarray | None = None, depths: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels of rows, each checked against its checksum (2 us a raw row, 0.4 us a JPEG).
+
+        Returns images (n, H, W, 3) uint8 RGB and depths (n, H, W) uint8 or uint16, zero for a spoof; into the given
+        arrays if there are any (reused buffers save the page faults). Raises Damaged that names the file and the row.
+        """
+        index, rows = self.index, [range(len(self))[i] for i in indices]
+        images = np.empty((len(rows), *index.size, 3), np.uint8) if images is None else images
+        depths = np.empty((len(rows), *index.size), index.depth_dtype) if depths is None else depths
+        decode_image, decode_depth = DECODERS[index.image_codec], DECODERS[index.depth_codec]
+        for k, i in enumerate(rows):
+            image, depth = self._stored(i)
+            try:
+                decode_image(image, images[k])
+                if depth is None:
+                    depths[k] = 0
+                else:
+                    decode_depth(depth, depths[k])
+            except Damaged as error:
+                raise Damaged(f"{self.path}: row {i}: {error}; run `pseudodepth verify`, then rebuild") from error
+        return images, depths
+
+    def _stored(self, i: int) -> tuple[memoryview, memoryview | None]:
+        """Row i's bytes as they lie in the file, checksums checked."""
+        index = self.index
+        image = self._map[index.image_start[i] : index.image_start[i] + index.image_nbytes[i]]
+        depth = None
+        if index.depth_start[i] >= 0:
+            depth = self._map[index.depth_start[i] : index.depth_start[i] + index.depth_nbytes[i]]
+        for name, data, expected in (("image", image, index.image_crc32[i]), ("depth", depth, index.depth_crc32[i])):
+            if data is not None and crc32(data) != expected:
+                raise Damaged(
+                    f"{self.path}: row {i}: {name} does not fit its checksum; run `pseudodepth verify`, then rebuild"
+                )
+        return image, depth
+
+    def check(self, *, decode: bool = True) -> None:
+        """Read everything back: raises Damaged unless every row is intact and keeps the invariants of the schema.
+
+        Without `decode` the checksums alone vouch for the pixels, as they do right after writing.
+        """
+        table = self.columns()
+        if len(table) != len(self) or any(table.column(f.name).null_count for f in COLUMNS if not f.nullable):
+            raise Damaged(f"{self.path}: columns of {len(table)} rows (or with gaps) for {len(self)} rows of pixels")
+        if len(set(table.column("sample_id").to_pylist())) != len(self):
+            raise Damaged(f"{self.path}: a sample_id stands there twice")
+        live = table.column("label").to_numpy() == LIVE
+        if (live != (self.index.depth_start >= 0)).any():
+            raise Damaged(f"{self.path}: a live row without depth or a spoof with depth")
+        for i in range(len(self)):
+            if not decode:
+                self._stored(i)
+            elif not self.read([i])[1].any() and live[i]:
+                raise Damaged(f"{self.path}: row {i} is live and its depth is zero everywhere")
+
+
+def open_shard(path: str | Path, *, expected_bytes: int | None = None) -> ShardReader:
+    """Open one shard file of either format by its suffix."""
+    return ShardReader(Path(path), expected_bytes=expected_bytes)
+
+
+def known_columns(names: Sequence[str] | None) -> list[str]:
+    """`names`, or all of them; raises StoreError for one that the schema does not have."""
+    unknown = sorted(set(names or ()) - set(COLUMNS.names))
+    if unknown:
+        raise StoreError(f"no columns {unknown} in a store; it has {COLUMNS.names}")
+    return list(COLUMNS.names if names is None else names)
+
+
+def _format_of(path: Path) -> ModuleType:
+    for module in FORMATS.values():
+        if path.suffix == module.SUFFIX:
+            return module
+    raise StoreError(f"{path}: not a shard; expected a name that ends in {[m.SUFFIX for m in FORMATS.values()]}")

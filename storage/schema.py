@@ -1,0 +1,133 @@
+"""The one place that lists what a store holds: columns, rejects, samples and their invariants."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from storage.errors import BadSample, UnknownVersion
+
+SCHEMA_VERSION = 1
+LIVE, SPOOF = 0, 1
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+COLUMNS: pa.Schema = pa.schema(
+    [
+        _required("sample_id", pa.string()),  # 16 hex of sha256(dataset|path|frame|view)
+        _required("dataset", pa.string()),
+        _required("path", pa.string()),  # of the medium, posix, relative to the dataset's root
+        _required("frame", pa.int32()),  # 0 for an image
+        _required("view", pa.int16()),  # 0 = the plain crop
+        _required("split", pa.string()),
+        _required("subject", pa.string()),
+        _required("session", pa.string()),
+        _required("label", pa.int8()),  # live = 0, spoof = 1
+        _required("attack", pa.string()),  # "" for live
+        _required("attack_detail", pa.string()),  # the dataset's own finer name
+        _required("box", pa.list_(pa.float32(), 4)),  # x1, y1, x2, y2 in px of the frame
+        _required("box_source", pa.string()),  # detector name, or "given"
+        _required("score", pa.float32()),  # detector's
+        pa.field("points", pa.list_(pa.float32(), 10), nullable=True),  # 5 landmarks x, y in px of the frame
+        _required("crop", pa.list_(pa.float64(), 6)),  # the (2, 3) affine, frame px -> crop px, row-major
+        _required("confidence", pa.float32()),  # aligner's, [0, 1]; NaN = not aligned
+        _required("source_size", pa.int64()),  # bytes of the medium
+        _required("source_mtime_ns", pa.int64()),
+        _required("extra", pa.string()),  # JSON, whatever the dataset adds
+    ]
+)
+
+REJECT_COLUMNS: pa.Schema = pa.schema(
+    [
+        _required("dataset", pa.string()),
+        _required("path", pa.string()),
+        _required("frame", pa.int32()),  # -1 = the whole medium
+        _required("split", pa.string()),
+        _required("label", pa.int8()),
+        _required("attack", pa.string()),
+        _required("reason", pa.string()),  # short stable slug
+        _required("detail", pa.string()),
+        _required("source_size", pa.int64()),
+        _required("source_mtime_ns", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row: a face crop, its pseudo-depth, and everything that is known of it.
+
+    image: (H, W, 3) uint8 RGB.
+    depth: (H, W) uint8 or uint16, near = large, 0 = background; None (or all zero) for a spoof.
+    columns: a value for every name of COLUMNS; `sample_id` may be left out (it is derived), `points` may be None.
+    """
+
+    image: np.ndarray
+    depth: np.ndarray | None
+    columns: Mapping[str, Any]
+
+
+def sample_id(dataset: str, path: str, frame: int, view: int) -> str:
+    """16 hex digits that name one row, the same in every build."""
+    return hashlib.sha256(f"{dataset}|{path}|{frame}|{view}".encode()).hexdigest()[:16]
+
+
+def check_version(version: object, where: object) -> None:
+    """Raise UnknownVersion unless `version` is one that this code reads."""
+    if version != SCHEMA_VERSION:
+        raise UnknownVersion(
+            f"{where}: schema version {version!r}; this pseudodepth reads version {SCHEMA_VERSION}. "
+            "If the store was written by a newer release, upgrade pseudodepth; otherwise run `pseudodepth verify`."
+        )
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table of exactly `schema`; raises BadSample that names the medium and the column."""
+    names = set(schema.names)
+    for row in rows:
+        who = f"{row.get('dataset', '?')}:{row.get('path', '?')}"
+        missing = [f.name for f in schema if not f.nullable and row.get(f.name) is None]
+        if missing or row.keys() - names:
+            unknown = sorted(row.keys() - names)
+            raise BadSample(f"{who}: missing columns {missing}, unknown columns {unknown}; see storage/schema.py")
+        for name, value in row.items():
+            if isinstance(value, str) and "\0" in value:
+                raise BadSample(f"{who}: column {name} has a NUL character, which HDF5 strings cannot hold")
+    try:
+        return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    except (pa.ArrowException, UnicodeError, TypeError, ValueError, OverflowError) as error:
+        first = f"{rows[0].get('dataset')}:{rows[0].get('path')}" if rows else "?"
+        raise BadSample(f"rows from {first} on: a value does not fit its column: {error}") from error
+
+
+def check_sample(sample: Sample) -> np.ndarray | None:
+    """The depth map to store (None for a spoof); raises BadSample if an invariant is broken.
+
+    A live sample must have depth somewhere and a spoof nowhere: a model learns the label from exactly that, so one
+    wrong row is worse than a missing one.
+    """
+    image, depth, row = sample.image, sample.depth, sample.columns
+    who = f"{row.get('dataset', '?')}:{row.get('path', '?')} frame {row.get('frame', '?')} view {row.get('view', '?')}"
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise BadSample(f"{who}: image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+    if depth is not None and (depth.dtype not in (np.uint8, np.uint16) or depth.shape != image.shape[:2]):
+        raise BadSample(f"{who}: depth is {depth.dtype} {depth.shape}, expected uint8 or uint16 {image.shape[:2]}")
+    label, has_depth = row.get("label"), depth is not None and bool(depth.any())
+    if label not in (LIVE, SPOOF):
+        raise BadSample(f"{who}: label {label!r}, expected live = 0 or spoof = 1")
+    if label == LIVE and not has_depth:
+        raise BadSample(f"{who}: a live sample with no depth at all; reject the medium instead of storing it")
+    if label == SPOOF and has_depth:
+        raise BadSample(f"{who}: a spoof with depth; a spoof's pseudo-depth is zero everywhere, pass None")
+    if (label == LIVE) != (row.get("attack") == ""):
+        raise BadSample(f"{who}: label {label} with attack {row.get('attack')!r}; attack is '' for live only")
+    given, derived = row.get("sample_id"), sample_id(row["dataset"], row["path"], row["frame"], row["view"])
+    if given not in (None, derived):
+        raise BadSample(f"{who}: sample_id {given!r}, expected {derived!r}; leave it out to have it filled in")
+    return depth if has_depth else None

@@ -1,0 +1,187 @@
+"""Numbered, immutable lists of shards: what a reader opens, and what a build commits."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.atomic import write_file
+from storage.errors import Damaged, SnapshotConflict, StoreError
+from storage.location import SNAPSHOTS, inside, local_path
+from storage.reader import ShardReader, known_columns, open_shard
+from storage.schema import COLUMNS, REJECT_COLUMNS, SCHEMA_VERSION
+from storage.sealed import seal, unseal
+from storage.shard_info import ShardInfo, shard_info
+
+_FILE = re.compile(r"(\d{8,})\.json")
+# what a build compares media by; a medium counts as known whether it gave samples or was rejected
+_MEDIUM = ["dataset", "path", "source_size", "source_mtime_ns"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One committed state of a store. counts: shards, rows, live, spoof, rejects, bytes. parent: number, or None."""
+
+    root: Path
+    number: int
+    parent: int | None
+    created: str
+    shards: tuple[ShardInfo, ...]
+    config: dict[str, Any]
+    lineage: dict[str, Any]
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Totals over all shards."""
+        totals = {
+            key: sum(getattr(s, key) for s in self.shards) for key in ("rows", "live", "spoof", "rejects", "bytes")
+        }
+        return {"shards": len(self.shards), **totals}
+
+    def open(self, shard: ShardInfo) -> ShardReader:
+        """Open one of the shards for reading; raises Damaged if its file is gone or of another size."""
+        return open_shard(inside(self.root, shard.file), expected_bytes=shard.bytes)
+
+    def columns(self, names: Sequence[str] | None = None) -> pa.Table:
+        """The named columns (all by default) of every row, shard by shard in row order."""
+        names = known_columns(names)
+        empty = pa.schema([COLUMNS.field(name) for name in names]).empty_table()
+        return pa.concat_tables([empty, *(self.open(s).columns(names) for s in self.shards if s.rows)])
+
+    def rejects(self) -> pa.Table:
+        """Everything that was skipped and why: REJECT_COLUMNS."""
+        return pa.concat_tables([REJECT_COLUMNS.empty_table(), *(self._rejects_of(s) for s in self.shards)])
+
+    def media(self) -> pa.Table:
+        """Every medium a build has dealt with, rejected ones too: dataset, path, size, mtime_ns, shard; distinct."""
+        schema = pa.schema([COLUMNS.field(name) for name in _MEDIUM]).append(pa.field("shard", pa.string()))
+        tables = [schema.empty_table()]
+        for shard in self.shards:
+            both = [self.open(shard).columns(_MEDIUM), self._rejects_of(shard).select(_MEDIUM)]
+            distinct = pa.concat_tables(both).group_by(_MEDIUM, use_threads=False).aggregate([]).select(_MEDIUM)
+            name = pa.array([shard.name] * len(distinct), pa.string())
+            tables.append(distinct.append_column("shard", name).cast(schema))
+        return pa.concat_tables(tables).rename_columns(["dataset", "path", "size", "mtime_ns", "shard"])
+
+    def _rejects_of(self, shard: ShardInfo) -> pa.Table:
+        if shard.rejects_file is None:
+            return REJECT_COLUMNS.empty_table()
+        path = inside(self.root, shard.rejects_file)
+        try:
+            table = pq.read_table(path, use_threads=False, page_checksum_verification=True, partitioning=None)
+            return table.select(REJECT_COLUMNS.names).cast(REJECT_COLUMNS)
+        except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+            raise Damaged(f"{path}: not a readable reject list ({error}); run `pseudodepth verify`") from error
+
+
+class Store:
+    """A folder of shards and the snapshots that list them."""
+
+    def __init__(self, url: str | Path) -> None:
+        """`url`: a local path or a file:// URL; the folder need not exist yet."""
+        self.root = local_path(url)
+
+    def numbers(self) -> list[int]:
+        """Numbers of all committed snapshots, ascending."""
+        folder = self.root / SNAPSHOTS
+        names = (_FILE.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
+        return sorted(int(match[1]) for match in names if match)
+
+    def current(self) -> Snapshot | None:
+        """The newest snapshot, or None before the first commit; raises Damaged rather than go back to an older one."""
+        numbers = self.numbers()
+        return self.snapshot(numbers[-1]) if numbers else None
+
+    def snapshot(self, number: int) -> Snapshot:
+        """Snapshot `number`; raises StoreError if there is none, Damaged or UnknownVersion if it cannot be trusted."""
+        path = self._file(number)
+        if not path.is_file():
+            raise StoreError(f"{self.root}: no snapshot {number}; there are {self.numbers() or 'none'}")
+        content = unseal(path)
+        try:
+            if content["number"] != number:
+                raise Damaged(f"{path}: it says that it is snapshot {content['number']}")
+            shards = tuple(shard_info(value, path) for value in content["shards"])
+            snapshot = Snapshot(
+                root=self.root,
+                number=number,
+                parent=content["parent"],
+                created=content["created"],
+                shards=shards,
+                config=dict(content["config"]),
+                lineage=dict(content["lineage"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise Damaged(f"{path}: not a snapshot ({error!r}); restore the file or rebuild") from error
+        for shard in shards:
+            for file in filter(None, (shard.file, shard.rejects_file)):
+                inside(self.root, file)
+        return snapshot
+
+    def commit(
+        self,
+        shards: Sequence[ShardInfo],
+        *,
+        parent: Snapshot | int | None,
+        config: Mapping[str, Any],
+        lineage: Mapping[str, Any],
+    ) -> Snapshot:
+        """Publish a list of shards as the next snapshot, on top of `parent` (None for the first).
+
+        Raises SnapshotConflict if `parent` is not the current one (or somebody commits at the same moment), StoreError
+        if a shard is listed twice, missing or not of its size.
+        """
+        base = parent.number if isinstance(parent, Snapshot) else parent
+        current = max(self.numbers(), default=None)
+        if base != current:
+            raise SnapshotConflict(self._conflict(base, current))
+        names = [shard.name for shard in shards]
+        if len(set(names)) != len(names):
+            raise StoreError(f"{self.root}: a shard is listed twice in one snapshot: {sorted(names)}")
+        for shard in shards:
+            path = inside(self.root, shard.file)
+            if not path.is_file() or path.stat().st_size != shard.bytes:
+                raise Damaged(f"{path}: missing or not of {shard.bytes} bytes; build the shard again before committing")
+        number = (current or 0) + 1
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "number": number,
+            "parent": base,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": dict(config),
+            "lineage": dict(lineage),
+            "shards": [asdict(shard) for shard in shards],
+        }
+        try:
+            write_file(self._file(number), seal(content), exclusive=True)
+        except FileExistsError as error:
+            raise SnapshotConflict(self._conflict(base, number)) from error
+        except OSError as error:
+            raise StoreError(f"{self._file(number)}: could not be written ({error}); nothing was committed") from error
+        return self.snapshot(number)
+
+    def _file(self, number: int) -> Path:
+        return self.root / SNAPSHOTS / f"{number:08d}.json"
+
+    def _conflict(self, base: int | None, current: int | None) -> str:
+        return (
+            f"{self.root}: planned on snapshot {base}, but the current one is {current}: another build committed "
+            "meanwhile. Nothing was committed; the shards are kept, run the build again to put them on top."
+        )
+
+
+def open_snapshot(url: str | Path) -> Snapshot:
+    """The current snapshot of a store, or snapshot 12 of `store@12`; raises StoreError if there is none."""
+    text, _, number = str(url).rpartition("@")
+    if text and number.isdecimal():
+        return Store(text).snapshot(int(number))
+    snapshot = Store(url).current()
+    if snapshot is None:
+        raise StoreError(f"{url}: no committed snapshot there; run `pseudodepth build` with this store as output first")
+    return snapshot

@@ -1,0 +1,194 @@
+"""Writes one shard and its reject list: committed whole on a clean exit, or nothing at all."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.atomic import PartFile, write_file
+from storage.codecs import encode
+from storage.config import StoreConfig
+from storage.errors import BadSample, Damaged, StoreError
+from storage.location import NAME, REJECTS, SHARDS, inside, local_path
+from storage.reader import FORMATS, open_shard
+from storage.schema import COLUMNS, LIVE, REJECT_COLUMNS, SCHEMA_VERSION, Sample, check_sample, rows_table, sample_id
+from storage.sealed import seal, unseal
+from storage.shard_info import ShardInfo, shard_info
+
+
+class ShardWriter:
+    """Takes samples and rejects; made by `shard_writer`. `info` is there once the `with` block has ended cleanly."""
+
+    def __init__(self, root: Path, name: str, config: StoreConfig, meta: Mapping[str, Any]) -> None:
+        self._root, self._name, self._config, self._meta = root, name, config, dict(meta)
+        module = FORMATS[config.format]
+        self._file = f"{SHARDS}/{name}{module.SUFFIX}"
+        self._part = PartFile(root / self._file)
+        self._writer = module.Writer(self._part.path, config, self._meta)
+        self._rejects: list[dict[str, Any]] = []
+        self._ids: set[str] = set()
+        self._live = 0
+        self._size: tuple[int, int] | None = None
+        self._depth_dtype: np.dtype | None = None
+        self._info: ShardInfo | None = None
+
+    @property
+    def info(self) -> ShardInfo:
+        """What was committed; raises StoreError before that."""
+        if self._info is None:
+            raise StoreError(f"shard {self._name}: not committed, so it has no info; leave the `with` block first")
+        return self._info
+
+    def write(self, samples: Iterable[Sample]) -> None:
+        """Add samples in order; raises BadSample on the first that breaks the schema."""
+        rows, encoded = [], []
+        for sample in samples:
+            depth = check_sample(sample)
+            self._check_alike(sample.image.shape[:2], None if depth is None else depth.dtype, sample.columns)
+            row = dict(sample.columns)
+            row["sample_id"] = sample_id(row["dataset"], row["path"], row["frame"], row["view"])
+            if row["sample_id"] in self._ids:
+                raise BadSample(
+                    f"{row['dataset']}:{row['path']} frame {row['frame']} view {row['view']}: written twice"
+                )
+            self._ids.add(row["sample_id"])
+            self._live += row["label"] == LIVE
+            rows.append(row)
+            encoded.append(encode(sample.image, depth, self._config))
+        self._writer.write(encoded, rows_table(rows, COLUMNS))
+
+    def reject(self, row: Mapping[str, Any]) -> None:
+        """Note a medium or frame that could not be used: a value for every name of REJECT_COLUMNS."""
+        rows_table([row], REJECT_COLUMNS)  # raises at the culprit, not at commit
+        self._rejects.append(dict(row))
+
+    def _check_alike(self, size: tuple[int, ...], dtype: np.dtype | None, row: Mapping[str, Any]) -> None:
+        height, width = size
+        self._size = self._size or (height, width)
+        self._depth_dtype = self._depth_dtype or dtype
+        if self._size != size or dtype not in (None, self._depth_dtype):
+            raise BadSample(
+                f"{row.get('dataset')}:{row.get('path')}: {size} {dtype} in a shard of {self._size} {self._depth_dtype}"
+                "; all samples of a shard have one size and depth type"
+            )
+
+    def commit(self) -> None:
+        """Finish, read back, publish: pixels, then rejects, then the ticket that declares both complete."""
+        rejects = self._rejects_bytes()
+        try:
+            self._writer.close(self._size or (0, 0), self._depth_dtype or np.dtype(np.uint8))
+        except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
+            raise StoreError(
+                f"{self._root / self._file}: could not be written ({error}); nothing was committed"
+            ) from error
+        # read back before the final name exists: damage is found now, not in training
+        open_shard(self._part.path).check(decode=False)
+        info = ShardInfo(
+            name=self._name,
+            file=self._file,
+            format=self._config.format,
+            rows=len(self._ids),
+            live=self._live,
+            spoof=len(self._ids) - self._live,
+            rejects=len(self._rejects),
+            bytes=self._part.path.stat().st_size,
+            sha256=sha256_of(self._part.path),
+            rejects_file=f"{REJECTS}/{self._name}.parquet" if self._rejects else None,
+            rejects_sha256=hashlib.sha256(rejects).hexdigest() if self._rejects else None,
+            meta=self._meta,
+        )
+        earlier = existing_shard(self._root, self._name)
+        if earlier is None:
+            self._publish(info, rejects)
+        elif earlier != info:
+            raise StoreError(
+                f"{self._root / self._file}: a complete shard of that name holds something else; committed files are "
+                "never overwritten: give the shard a name that is a hash of its plan and config"
+            )
+        self._info = info
+
+    def _publish(self, info: ShardInfo, rejects: bytes) -> None:
+        published: list[Path] = []
+        try:
+            published.append(self._root / info.file)
+            self._part.commit()
+            if info.rejects_file:
+                published.append(self._root / info.rejects_file)
+                write_file(published[-1], rejects)
+            write_file(_ticket(self._root, self._name), seal({"schema_version": SCHEMA_VERSION, "shard": asdict(info)}))
+        except BaseException as error:
+            for path in published:
+                path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise StoreError(f"{published[-1]}: could not be written ({error}); nothing was committed") from error
+            raise
+
+    def _rejects_bytes(self) -> bytes:
+        sink = pa.BufferOutputStream()
+        pq.write_table(rows_table(self._rejects, REJECT_COLUMNS), sink, compression="zstd", write_page_checksum=True)
+        return sink.getvalue().to_pybytes()
+
+    def abort(self) -> None:
+        """Leave nothing behind; harmless after `commit`."""
+        self._writer.abort()
+        self._part.discard()
+
+
+@contextmanager
+def shard_writer(
+    store_url: str | Path, name: str, config: StoreConfig, meta: Mapping[str, Any] | None = None
+) -> Iterator[ShardWriter]:
+    """Write shard `name` of a store: commits on a clean exit, leaves nothing on any exception.
+
+    Equal samples, config and meta (plain JSON) give equal bytes. A `raw` HDF5 shard is held in memory until then
+    (150 KB a row of 224x224). Raises StoreError if a different complete shard has that name already.
+    """
+    if not NAME.fullmatch(name):
+        raise StoreError(f"shard name {name!r}: expected letters, digits, '.', '_' and '-' only, 128 at most")
+    writer = ShardWriter(local_path(store_url), name, config, meta or {})
+    try:
+        yield writer
+        writer.commit()
+    finally:
+        writer.abort()
+
+
+def existing_shard(store_url: str | Path, name: str) -> ShardInfo | None:
+    """The shard of that name if it is complete and every checksum fits, else None (writing it then replaces it)."""
+    root = local_path(store_url)
+    try:
+        info = shard_info(unseal(_ticket(root, name)).get("shard"), _ticket(root, name))
+        check_files(root, info)
+    except Damaged:
+        return None
+    return info if info.name == name else None
+
+
+def check_files(root: Path, info: ShardInfo) -> None:
+    """Raise Damaged that names the file unless a shard's files are there with the bytes that were committed."""
+    for file, sha256 in ((info.file, info.sha256), (info.rejects_file, info.rejects_sha256)):
+        if file is None:
+            continue
+        path = inside(root, file)
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise Damaged(f"{path}: cannot be read ({error}); rebuild to replace it") from error
+        if found != sha256:
+            raise Damaged(f"{path}: its bytes changed since they were written (sha256 {found}); rebuild to replace it")
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _ticket(root: Path, name: str) -> Path:
+    return root / SHARDS / f"{name}.json"
