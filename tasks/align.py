@@ -106,7 +106,8 @@ def align(
 ) -> list[Alignment]:
     """Align one face an image: images[i] (H, W, 3) uint8 RGB, boxes (B, 4) px, points[i] (5, 2) px or None.
 
-    Points that are not all finite count as None. All faces go through the network as one batch per pass. Vertices may lie outside the image.
+    Points that are not all finite count as None. All faces go through the network as one batch per pass. Vertices may
+    lie outside the image.
     """
     if not len(images) == len(boxes) == len(points):
         raise BuildError(

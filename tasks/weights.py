@@ -1,7 +1,8 @@
-"""Trained weights that come inside installed packages: found by path, checked by sha256, never imported.
+"""Trained weights: out of installed packages, or from where a user has placed them; nothing is ever downloaded.
 
-Importing the carriers would pull in cv2, and two packages own the top-level name `retinaface`, so that an import finds
-whichever was installed last. The installer's own record of files is the same in either order.
+Weights inside packages are found by path and checked by sha256, never imported: importing the carriers would pull in
+cv2, and two packages own the top-level name `retinaface`, so that an import finds whichever was installed last. The
+installer's own record of files is the same in either order.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
+import io
 import os
+import pickle
 from pathlib import Path
+from typing import Any
 
 from tasks.errors import BuildError
 
@@ -83,3 +87,44 @@ def _bytes_literal(source: bytes, name: str, path: Path, repair: str) -> bytes:
             if name in names and isinstance(node.value.value, bytes):
                 return node.value.value
     raise BuildError(f"{path} holds no bytes literal named {name}. {repair}")
+
+
+def import_face_alignment() -> None:
+    """Import the package face-alignment, or say why not: it imports cv2, whose wheels need a system library."""
+    try:
+        import face_alignment  # noqa: F401 (only to tell a missing system library from a bug)
+    except ImportError as error:
+        raise BuildError(
+            f"face-alignment cannot be imported ({error}). It needs cv2, whose wheel needs libGL.so.1: install the "
+            "system package libgl1, or choose another detector or aligner."
+        ) from error
+
+
+def checkpoint_path(name: str) -> Path:
+    """Where face-alignment keeps the file `name`: `$TORCH_HOME/hub/checkpoints`, by default in `~/.cache/torch`."""
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
+
+
+def load_checkpoint(path: Path, what: str, official: str) -> tuple[Any, str]:
+    """The unpickled checkpoint and its sha256; BuildError says which file to put where, or what is wrong with it.
+
+    `official` is the first digits of the published file's sha256, which its authors put into its name: only that very
+    file may be unpickled with arbitrary objects inside (the depth network's needs it); another one could run code.
+    """
+    import torch
+
+    hint = f"{what} needs a file of the package face-alignment (see face_alignment.api.models_urls): put it at {path}"
+    data = read_weights(path, what, hint)
+    digest = sha256(data)
+    try:
+        try:
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), digest
+        except pickle.UnpicklingError:
+            if not digest.startswith(official):
+                raise
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=False), digest
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise BuildError(f"{path} is damaged or no checkpoint that is safe to load ({reason}). {hint}") from error

@@ -7,7 +7,7 @@ networks were trained on 300W-LP, whose z points to the camera. About 3 s a face
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 from tasks.align import AlignConfig
 from tasks.aligners.facemesh import LANDMARKS68, canonical_face
 from tasks.errors import BuildError
-from tasks.face_alignment_weights import checkpoint_path, import_face_alignment, load_checkpoint
+from tasks.weights import checkpoint_path, import_face_alignment, load_checkpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SIZE = 256
-FILES = ("3DFAN4-7835d9f11d.pth.tar", "depth-2a464da4ea.pth.tar")
+POINTS_FILE, POINTS_OFFICIAL = "3DFAN4-7835d9f11d.pth.tar", "7835d9f11d"
+DEPTH_FILE, DEPTH_OFFICIAL = "depth-2a464da4ea.pth.tar", "2a464da4ea"
 
 
 def load(config: AlignConfig) -> ThreeDFAN:
@@ -34,9 +38,9 @@ class ThreeDFAN:
     passes = 1
 
     def __init__(self) -> None:
-        paths = [checkpoint_path(name) for name in FILES]
-        points, digest = load_checkpoint(paths[0], "aligner face-alignment")
-        depth, depth_digest = load_checkpoint(paths[1], "aligner face-alignment")
+        paths = [checkpoint_path(POINTS_FILE), checkpoint_path(DEPTH_FILE)]
+        points, digest = load_checkpoint(paths[0], "aligner face-alignment", POINTS_OFFICIAL)
+        depth, depth_digest = load_checkpoint(paths[1], "aligner face-alignment", DEPTH_OFFICIAL)
         import_face_alignment()
         from face_alignment.models import FAN, ResNetDepth
 
@@ -77,7 +81,7 @@ class ThreeDFAN:
         vertices = np.concatenate([plane - np.float32(0.5), depth[..., None]], axis=2)
         return vertices.astype(np.float32), peaks.mean(axis=1).clip(0, 1)
 
-    def _heatmaps(self, pixels: Any) -> NDArray[np.float32]:
+    def _heatmaps(self, pixels: Tensor) -> NDArray[np.float32]:
         """Mean of the heatmaps of the crop and of its mirror image, as the package takes their sum."""
         from face_alignment.utils import flip
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from tasks.detect import DetectConfig, Faces, detect_scaled
 from tasks.errors import BuildError
-from tasks.face_alignment_weights import checkpoint_path, import_face_alignment, load_checkpoint
+from tasks.weights import checkpoint_path, import_face_alignment, load_checkpoint
 
-FILE = "s3fd-619a316812.pth"
+FILE, OFFICIAL = "s3fd-619a316812.pth", "619a316812"
 
 
 def load(config: DetectConfig) -> SFD:
@@ -30,7 +30,7 @@ class SFD:
 
     def __init__(self, config: DetectConfig) -> None:
         path = config.weights or checkpoint_path(FILE)
-        state, self.weights_sha256 = load_checkpoint(path, "detector face-alignment (S3FD)")
+        state, self.weights_sha256 = load_checkpoint(path, "detector face-alignment (S3FD)", OFFICIAL)
         import_face_alignment()
         from face_alignment.detection.sfd.detect import detect
         from face_alignment.detection.sfd.net_s3fd import s3fd

@@ -1,6 +1,6 @@
 """RetinaFace with ResNet-50: the ONNX weights of the package retina-face, placed by the user, run by onnxruntime.
 
-The package itself is never imported: it owns the same top-level name as the carrier of the small network, and it imports
+The package itself is never imported: it owns the same top-level name as the carrier of the small network, and imports
 cv2. Boxes and points are decoded as it does (anchors of 16 to 512 px, whole pixels counted inclusively); unlike it,
 images are not enlarged to 1024 px first, they are only scaled down to `max_side`.
 """
