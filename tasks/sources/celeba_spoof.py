@@ -163,7 +163,7 @@ def _read_box(root: Path, path: str) -> tuple[float, float, float, float] | None
     have fractions.
     """
     try:
-        with open(os.path.join(root, path), "rb", buffering=0) as file:
+        with open(f"{root}/{path}", "rb", buffering=0) as file:
             x, y, width, height = (float(token) for token in file.read(256).split()[:4])
     except (OSError, ValueError):
         return None

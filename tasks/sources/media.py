@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,8 @@ MEDIA_SCHEMA = pa.schema(
         ("extra", pa.string()),  # JSON object
     ]
 )
+_FLOATS = ("box", "box_frame", "points")
+_PLAIN = tuple(name for name in MEDIA_SCHEMA.names if name not in (*_FLOATS, "dataset"))
 _CHUNK = 65_536
 
 
@@ -57,11 +59,10 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file below a root: its parts (`("train", "live", "a.jpg")`), size in bytes and time of change."""
+    """One file below a root, as its parts: `("train", "live", "a.jpg")`."""
 
     parts: tuple[str, ...]
-    size: int
-    mtime_ns: int
+    entry: os.DirEntry[str]
 
     @property
     def path(self) -> str:
@@ -72,6 +73,14 @@ class File:
     def suffix(self) -> str:
         """Lower-case ending with its dot, or an empty string."""
         return os.path.splitext(self.parts[-1])[1].lower()
+
+    def stat(self) -> tuple[int, int]:
+        """Size in bytes and time of change in ns; asked of media only, a side file's is not worth the call."""
+        try:
+            status = self.entry.stat()
+        except OSError:  # a link to nowhere: a medium all the same, whose reading will say `missing`
+            status = self.entry.stat(follow_symlinks=False)
+        return status.st_size, status.st_mtime_ns
 
 
 def walk(root: Path, parts: tuple[str, ...], ignored: list[tuple[str, str]]) -> Iterator[File]:
@@ -104,11 +113,7 @@ def walk(root: Path, parts: tuple[str, ...], ignored: list[tuple[str, str]]) -> 
                     seen.add(real)
                 folders.append((*here, entry.name))
             else:
-                try:
-                    status = entry.stat()
-                except OSError:  # a link to nowhere: a medium all the same, whose reading will say `missing`
-                    status = entry.stat(follow_symlinks=False)
-                yield File((*here, entry.name), status.st_size, status.st_mtime_ns)
+                yield File((*here, entry.name), entry)
         stack.extend(reversed(folders))
 
 
@@ -131,20 +136,19 @@ class Floats:
         return pa.FixedSizeListArray.from_arrays(pa.array(self.values, pa.float32()), self.width, mask=pa.array(mask))
 
 
-@dataclass
 class MediaTable:
     """Collects rows into Arrow chunks, so that a million rows never exist as Python objects at once."""
 
-    dataset: str
-    chunks: list[pa.RecordBatch] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)  # rows by split
-
-    def __post_init__(self) -> None:
+    def __init__(self, dataset: str) -> None:
+        self.dataset = dataset
+        self.counts: dict[str, int] = {}  # rows by split
+        self._chunks: list[pa.RecordBatch] = []
+        self._rows: list[tuple[object, ...]] = []
         self._start()
 
     def _start(self) -> None:
-        floats = {name: Floats(MEDIA_SCHEMA.field(name).type.list_size) for name in ("box", "box_frame", "points")}
-        self._columns: dict[str, list[object] | Floats] = {name: floats.get(name, []) for name in MEDIA_SCHEMA.names}
+        self._rows = []
+        self._floats = {name: Floats(MEDIA_SCHEMA.field(name).type.list_size) for name in _FLOATS}
 
     def add(
         self,
@@ -163,44 +167,32 @@ class MediaTable:
         extra: str = "{}",
     ) -> None:
         """Append the row of one medium; `subject` is the dataset's own token, made unique here."""
-        row = {
-            "dataset": self.dataset,
-            "path": file.path,
-            "split": split,
-            "subject": f"{self.dataset}/{subject}",
-            "session": session,
-            "label": label,
-            "attack": attack,
-            "attack_detail": attack_detail,
-            "kind": kind,
-            "box": box,
-            "box_frame": box_frame,
-            "points": points,
-            "size": file.size,
-            "mtime_ns": file.mtime_ns,
-            "extra": extra,
-        }
-        for name, column in self._columns.items():
-            if isinstance(column, Floats):
-                column.add(row[name])  # type: ignore[arg-type]  # the three float columns hold float rows
-            else:
-                column.append(row[name])
+        subject = f"{self.dataset}/{subject}"
+        size, mtime_ns = file.stat()
+        self._rows.append(
+            (file.path, split, subject, session, label, attack, attack_detail, kind, size, mtime_ns, extra)
+        )
+        for name, values in zip(_FLOATS, (box, box_frame, points), strict=True):
+            self._floats[name].add(values)
         self.counts[split] = self.counts.get(split, 0) + 1
-        if len(self._columns["path"]) >= _CHUNK:  # type: ignore[arg-type]  # a list by construction
+        if len(self._rows) >= _CHUNK:
             self._flush()
 
     def _flush(self) -> None:
-        arrays = [
-            column.arrow() if isinstance(column, Floats) else pa.array(column, MEDIA_SCHEMA.field(name).type)
-            for name, column in self._columns.items()
-        ]
-        self.chunks.append(pa.RecordBatch.from_arrays(arrays, schema=MEDIA_SCHEMA))
+        columns = dict(zip(_PLAIN, zip(*self._rows, strict=True) if self._rows else ((),) * len(_PLAIN), strict=True))
+        arrays: dict[str, pa.Array] = {name: column.arrow() for name, column in self._floats.items()}
+        arrays["dataset"] = pa.array([self.dataset] * len(self._rows), pa.string())
+        for name, values in columns.items():
+            arrays[name] = pa.array(values, MEDIA_SCHEMA.field(name).type)
+        self._chunks.append(
+            pa.RecordBatch.from_arrays([arrays[name] for name in MEDIA_SCHEMA.names], schema=MEDIA_SCHEMA)
+        )
         self._start()
 
     def table(self) -> pa.Table:
         """All rows, sorted by path."""
         self._flush()
-        table = pa.Table.from_batches(self.chunks, MEDIA_SCHEMA)
+        table = pa.Table.from_batches(self._chunks, MEDIA_SCHEMA)
         return table.sort_by("path").combine_chunks()
 
 
