@@ -1,0 +1,99 @@
+"""Weights as safetensors, everything else as JSON; each file appears whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from storage.atomic import write_file
+from training.errors import TrainingError
+from training.methods import METHODS
+
+MODEL_FORMAT = 1
+
+
+def save_weights(path: Path, net: nn.Module, about: Mapping[str, str]) -> str:
+    """Write a state dict (float32, contiguous, CPU); returns the file's sha256. Equal weights give equal bytes."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    data = save(state, dict(sorted(about.items())))
+    write_file(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_weights(path: Path, net: nn.Module, *, sha256: str | None = None) -> nn.Module:
+    """Fill `net` from a file; raises TrainingError if it is absent, damaged, not the expected one or does not fit."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot read these weights ({error.strerror}); check the path") from error
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise TrainingError(f"{path}: not the weights that its JSON describes (sha256 differs); train or copy it again")
+    try:
+        state = load(data)
+    except SafetensorError as error:
+        raise TrainingError(f"{path}: not a whole safetensors file ({error}); train or copy it again") from error
+    problem = _misfit(state, net)
+    if problem:
+        raise TrainingError(f"{path}: these weights do not fit {type(net).__name__}: {problem}")
+    net.load_state_dict(state)
+    return net
+
+
+def save_json(path: Path, content: Mapping[str, Any] | list[Any]) -> None:
+    """Write JSON with sorted keys; NaN is refused, because no reader agrees on it."""
+    write_file(path, (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def load_json(path: Path) -> Any:  # noqa: ANN401 - JSON
+    """Read JSON; raises TrainingError that names the file."""
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise TrainingError(
+            f"{path}: cannot read it ({error.strerror}); is this the folder of a finished run?"
+        ) from error
+    except ValueError as error:
+        raise TrainingError(f"{path}: not JSON ({error}); the file was changed or damaged") from error
+
+
+def save_model(folder: Path, net: nn.Module, card: dict[str, Any]) -> None:
+    """Write model.safetensors, then model.json that names it: so other weights are always noticed."""
+    sha256 = save_weights(folder / "model.safetensors", net, {"method": card["method"], "positive_class": "live"})
+    count = sum(p.numel() for p in net.parameters())
+    weights = {"file": "model.safetensors", "sha256": sha256, "parameters": count}
+    save_json(folder / "model.json", {"format": MODEL_FORMAT, **card, "weights": weights})
+
+
+def load_model(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network in eval mode, and model.json; raises TrainingError for anything that is not such a folder."""
+    card = load_json(folder / "model.json")
+    try:
+        if card["format"] != MODEL_FORMAT:
+            raise TrainingError(f"{folder}/model.json: format {card['format']!r}, this release reads {MODEL_FORMAT}")
+        if card["output"]["positive_class"] != "live":
+            raise TrainingError(
+                f"{folder}/model.json: positive_class is {card['output']['positive_class']!r}, not 'live'"
+            )
+        net = METHODS[card["method"]](**card["network"])
+        load_weights(folder / card["weights"]["file"], net, sha256=card["weights"]["sha256"])
+    except (KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{folder}/model.json: {error!r} is missing or unknown; expected a model by `finetune`"
+        ) from error
+    return net.eval(), card
+
+
+def _misfit(state: Mapping[str, Tensor], net: nn.Module) -> str:
+    wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    for word, names in (("lacks", wanted.keys() - found.keys()), ("has unknown", found.keys() - wanted.keys())):
+        if names:
+            return f"the file {word} {sorted(names)[:3]} ({len(names)} in all)"
+    return "; ".join(f"{n} is {found[n]}, not {wanted[n]}" for n in wanted if found[n] != wanted[n])

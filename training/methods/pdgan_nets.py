@@ -1,0 +1,119 @@
+"""PDGAN's networks beside the encoder: depth decoder, auxiliary-classifier critic, liveness classifier.
+
+Figure 3 of the paper (arXiv 2101.00200) does not survive in its text; blocks and widths of the decoder and the critic
+are ours where the paper is silent: no skip connections ("the embedding is the decoder's input"), residual blocks,
+sigmoid output for a target in [0, 1], a critic that sees the depth map alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.methods.resnet import Encoder
+
+DEPTH_SIZES = (32, 56, 112, 224)
+
+
+class UpBlock(nn.Module):
+    """Nearest x 2, two 3 x 3 convolutions, and a 1 x 1 skip; nearest + convolution leaves no checkerboard."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, 2H, 2W)."""
+        y = self.relu(self.bn1(self.conv1(functional.interpolate(x, scale_factor=2.0))))
+        # a 1 x 1 convolution and its norm commute with nearest up-sampling: same values, a quarter of the work
+        return self.relu(self.bn2(self.conv2(y)) + functional.interpolate(self.skip(x), scale_factor=2.0))
+
+
+class Decoder(nn.Module):
+    """Embedding -> pseudo-depth in (0, 1).
+
+    depth_size 224 has five up blocks (128-64-32-16-8-8); 112 and 56 stop after four and three. 32 stops after two, at
+    28, and is brought to 32 bilinearly before the last convolution.
+    """
+
+    def __init__(self, depth_size: int = 224, inputs: int = 128) -> None:
+        super().__init__()
+        if depth_size not in DEPTH_SIZES:
+            raise ValueError(f"depth_size must be one of {DEPTH_SIZES}, not {depth_size}")
+        self.depth_size = depth_size
+        widths = [inputs, 64, 32, 16, 8, 8][: int(math.log2(depth_size / 7)) + 1]
+        self.blocks = nn.Sequential(*(UpBlock(a, b) for a, b in pairwise(widths)))
+        self.out = nn.Conv2d(widths[-1], 1, 3, 1, 1)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """(B, 128, 7, 7) -> (B, 1, depth_size, depth_size) float in (0, 1)."""
+        y = self.blocks(embedding)
+        if y.shape[-1] != self.depth_size:
+            y = functional.interpolate(y, size=(self.depth_size, self.depth_size), mode="bilinear")
+        return torch.sigmoid(self.out(y))
+
+
+class DownBlock(nn.Module):
+    """3 x 3 and strided 4 x 4 convolutions; the skip averages 2 x 2 and changes width by 1 x 1."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 4, 2, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.skip = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1))
+        self.act = nn.LeakyReLU(0.2, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / 2, W / 2)."""
+        y = self.act(self.bn1(self.conv1(x)))
+        return self.act(self.bn2(self.conv2(y)) + self.skip(x))
+
+
+class Critic(nn.Module):
+    """D(depth) with an auxiliary class head (Odena et al. 2017): is it a stored map, and is it live or spoof?"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 16, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True))
+        widths = [16, 32, 64, 128, 128]
+        self.blocks = nn.Sequential(*(DownBlock(a, b) for a, b in pairwise(widths)))
+        self.adversarial = nn.Linear(128, 1)
+        self.category = nn.Linear(128, 1)
+
+    def forward(self, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 1, S, S) in [0, 1], S >= 32 -> logits (B,) of "a stored map" and (B,) of "spoof"."""
+        y = self.blocks(self.stem(depth)).mean(dim=(2, 3))
+        return self.adversarial(y).squeeze(1), self.category(y).squeeze(1)
+
+
+class Classifier(nn.Module):
+    """Encoder, global average, and a perceptron 128-64-32-1: 712,465 parameters, the paper's 0.71 M.
+
+    The paper flattens the embedding; a 7 x 7 x 128 flatten cannot be had in 0.71 M, the average can.
+    """
+
+    def __init__(self, hidden: Sequence[int] = (64, 32)) -> None:
+        super().__init__()
+        self.encoder = Encoder()
+        layers: list[nn.Module] = []
+        width = self.encoder.channels
+        for n in hidden:
+            layers += [nn.Linear(width, n), nn.ReLU(inplace=True)]
+            width = n
+        self.head = nn.Sequential(*layers, nn.Linear(width, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, 224, 224) float RGB in [0, 1] -> (B,) logit of "live"; its sigmoid is the published score."""
+        return self.head(self.encoder(image).mean(dim=(2, 3))).squeeze(1)

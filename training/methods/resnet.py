@@ -1,0 +1,70 @@
+"""ResNet-18 at any width; PDGAN (arXiv 2101.00200, 3.2.1) has the quarter, 16-32-64-128 channels."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and a skip (He et al. 2015); a 1 x 1 convolution on the skip where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.skip: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(self.bn2(self.conv2(y)) + self.skip(x))
+
+
+class Encoder(nn.Module):
+    """ResNet-18 without its last layer. At width .25 it has 702,096 parameters.
+
+    (B, 3, 224, 224) float RGB in [0, 1] -> the embedding, (B, 512 * width, 7, 7).
+    """
+
+    def __init__(self, width: float = 0.25) -> None:
+        super().__init__()
+        channels = [round(c * width) for c in (64, 128, 256, 512)]
+        self.channels = channels[-1]
+        self.conv1 = nn.Conv2d(3, channels[0], 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels[0])
+        self.relu = nn.ReLU(inplace=True)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        layers, inputs = [], channels[0]
+        for i, outputs in enumerate(channels):
+            layers.append(
+                nn.Sequential(BasicBlock(inputs, outputs, 1 if i == 0 else 2), BasicBlock(outputs, outputs, 1))
+            )
+            inputs = outputs
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C, H / 32, W / 32)."""
+        return self.layers(self.pool(self.relu(self.bn1(self.conv1(image)))))
+
+
+def he_init(model: Net, generator: torch.Generator) -> Net:
+    """He et al. 2015 on every weight (normal, fan-in, ReLU gain), zero biases, identity norms; in place, seeded."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+    return model
