@@ -47,12 +47,15 @@ class SFD:
 
     def __call__(self, images: Sequence[NDArray[np.uint8]]) -> list[Faces]:
         """See `tasks.detect.Detector`."""
-        return detect_scaled(images, self._config.max_side, 1, self._find)
+        return detect_scaled(images, self._config.max_side, self._find)
 
     def _find(self, images: NDArray[np.uint8]) -> list[Faces]:
+        return [self._find_one(image) for image in images]  # the package mixes up the images of a batch
+
+    def _find_one(self, image: NDArray[np.uint8]) -> Faces:
         from face_alignment.detection.sfd.bbox import nms
 
-        found = self._detect(self._network, images[0], "cpu")[0].reshape(-1, 5)  # x1, y1, x2, y2, score
+        found = self._detect(self._network, image, "cpu")[0].reshape(-1, 5)  # x1, y1, x2, y2, score
         found = found[nms(found, 0.3)] if len(found) else found  # 0.3 as in the package; best score first
         found = found[found[:, 4] >= self._config.min_score].astype(np.float32)
-        return [Faces(found[:, :4], np.full((len(found), 5, 2), np.nan, np.float32), found[:, 4])]
+        return Faces(found[:, :4], np.full((len(found), 5, 2), np.nan, np.float32), found[:, 4])

@@ -27,8 +27,6 @@ ONNX_SHA256 = "b7a7acab55e104dce6f32cdfff929bd83946da5cd869b9e2e9bdffafd1b7e4a5"
 _PRIORS = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
 _MEAN_BGR = np.array([104, 117, 123], np.float32)
 _OVERLAP = 0.4
-# more images a run gain nothing on one thread and cost memory (640x480: about 40 MB an image)
-_BATCH = 8
 
 
 def load(config: DetectConfig) -> RetinaFace:
@@ -46,9 +44,7 @@ def session(model: bytes, what: str) -> InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    # Image sizes vary without end; keeping a memory plan and an arena for each only makes a worker grow.
-    options.enable_mem_pattern = False
-    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False  # image sizes vary without end: no memory plan for each
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -76,7 +72,7 @@ class RetinaFace:
 
     def __call__(self, images: Sequence[NDArray[np.uint8]]) -> list[Faces]:
         """See `tasks.detect.Detector`."""
-        return detect_scaled(images, self._config.max_side, _BATCH, self._find)
+        return detect_scaled(images, self._config.max_side, self._find)
 
     def _find(self, images: NDArray[np.uint8]) -> list[Faces]:
         # (B, H, W, 3) uint8 RGB -> (B, 3, H, W) float32 BGR minus mean

@@ -22,7 +22,6 @@ from tasks.weights import read_weights, sha256, usual_place
 # the order in which the network reports its levels: stride -> sides of its anchors, px
 _ANCHORS = {32: (512, 256), 16: (128, 64), 8: (32, 16)}
 _OVERLAP = 0.4
-_BATCH = 2  # 640x480: about 300 MB an image
 
 
 def load(config: DetectConfig) -> RetinaFaceResNet50:
@@ -55,7 +54,7 @@ class RetinaFaceResNet50:
 
     def __call__(self, images: Sequence[NDArray[np.uint8]]) -> list[Faces]:
         """See `tasks.detect.Detector`."""
-        return detect_scaled(images, self._config.max_side, _BATCH, self._find)
+        return detect_scaled(images, self._config.max_side, self._find)
 
     def _find(self, images: NDArray[np.uint8]) -> list[Faces]:
         outputs: list[Any] = self._session.run(
@@ -91,11 +90,9 @@ def anchors(levels: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
     """Anchors of the levels with these (rows, columns): (P, 3) float32 centre x, centre y, side, px."""
     parts = []
     for (stride, sides), (rows, columns) in zip(_ANCHORS.items(), levels, strict=True):
+        # every level's first anchor is centred in a 16 px cell, whatever its stride: so the network was trained
         y, x, side = np.meshgrid(
-            np.arange(rows) * stride + (stride - 1) / 2,
-            np.arange(columns) * stride + (stride - 1) / 2,
-            sides,
-            indexing="ij",
+            np.arange(rows) * stride + 7.5, np.arange(columns) * stride + 7.5, sides, indexing="ij"
         )
         parts.append(np.stack([x, y, side], axis=-1).reshape(-1, 3))
     return np.concatenate(parts).astype(np.float32)
