@@ -23,18 +23,20 @@ class Encoded(NamedTuple):
     depth: Buffer | None
     image_crc32: int
     depth_crc32: int
+    size: tuple[int, int]  # (H, W) px
 
 
 def encode(image: np.ndarray, depth: np.ndarray | None, config: StoreConfig) -> Encoded:
     """Encode (H, W, 3) uint8 RGB and (H, W) uint8|uint16|None with the codecs of `config`."""
     image = np.ascontiguousarray(image)
+    height, width, _ = image.shape
     if config.image_codec == "jpeg":
         quality = config.jpeg_quality
         pixels: Buffer = simplejpeg.encode_jpeg(image, quality=quality, colorspace="RGB", colorsubsampling="444")
     else:
         pixels = image.tobytes()  # a copy: the caller may reuse its array for the next batch
     packed = None if depth is None else _DEPTH_ENCODERS[config.depth_codec](depth)
-    return Encoded(pixels, packed, crc32(pixels), 0 if packed is None else crc32(packed))
+    return Encoded(pixels, packed, crc32(pixels), 0 if packed is None else crc32(packed), (height, width))
 
 
 def _encode_png(depth: np.ndarray) -> bytes:

@@ -4,7 +4,7 @@
     depth        (live, H, W), near = large, only of live rows; or packed (storage/depth_codec.py) with depth_offset
     depth_row    (n,) int32: row i's depth is depth[depth_row[i]]; -1 = zero everywhere (every spoof)
     image_crc32, depth_crc32  (n,) uint32 of the stored bytes
-    columns/*    one dataset a column of storage/schema.py
+    columns/*    one dataset a column of storage/schema.py, like the arrays above checked by HDF5 (fletcher32)
 
 Contiguous, because h5py's per-call cost (25 us) and chunked filters (100 us and more) dwarf the copy itself (10 us).
 """
@@ -24,6 +24,8 @@ from storage.pixel_index import PixelIndex
 from storage.schema import COLUMNS, SCHEMA_VERSION, check_version
 
 SUFFIX = ".h5"
+# deflate cannot do better, so a column that claims more is forged
+_MAX_DEFLATE = 1032
 _H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
 
 
@@ -57,9 +59,9 @@ class Writer:
             images = [row.image for row in self._rows]
             _write_pixels(file, "image", images, (*size, 3), np.dtype(np.uint8), self._config.image_codec)
             _write_pixels(file, "depth", live, size, depth_dtype, self._config.depth_codec)
-            file["depth_row"] = np.where(stored, np.cumsum(stored) - 1, -1).astype(np.int32)
-            file["image_crc32"] = np.array([row.image_crc32 for row in self._rows], dtype=np.uint32)
-            file["depth_crc32"] = np.array([row.depth_crc32 for row in self._rows], dtype=np.uint32)
+            _write_checked(file, "depth_row", np.where(stored, np.cumsum(stored) - 1, -1).astype(np.int32))
+            _write_checked(file, "image_crc32", np.array([row.image_crc32 for row in self._rows], dtype=np.uint32))
+            _write_checked(file, "depth_crc32", np.array([row.depth_crc32 for row in self._rows], dtype=np.uint32))
             table = pa.concat_tables(self._columns) if self._columns else COLUMNS.empty_table()
             group = file.create_group("columns")
             for name in COLUMNS.names:
@@ -76,7 +78,7 @@ def index(path: Path) -> PixelIndex:
         with h5py.File(path, "r", locking=False) as file:
             check_version(int(file.attrs["schema_version"]), path)
             n = file["image_crc32"].shape[0]
-            if 12 * n > path.stat().st_size:  # three 4-byte arrays at least: a forged length takes no memory
+            if n > path.stat().st_size:  # a row has pixels: a forged length must not take the memory
                 raise Damaged(f"{path}: claims {n} rows, more than the file can hold")
             height, width = (int(v) for v in file.attrs["image_size"])
             dtype = np.dtype({"uint8": np.uint8, "uint16": np.uint16}[file.attrs["depth_dtype"]])
@@ -109,7 +111,8 @@ def columns(path: Path, names: list[str]) -> pa.Table:
         with h5py.File(path, "r", locking=False) as file:
             group, fields = file["columns"], [COLUMNS.field(name) for name in names]
             for name in names:
-                if group[name].shape[0] != file["image_crc32"].shape[0] or group[name].nbytes > path.stat().st_size:
+                n, most = file["image_crc32"].shape[0], _MAX_DEFLATE * path.stat().st_size
+                if group[name].shape[0] != n or group[name].nbytes > most:
                     raise Damaged(f"{path}: column {name} does not fit the file")
             return pa.table([_read_column(group[f.name], f) for f in fields], schema=pa.schema(fields))
     except (*_H5_ERRORS, MemoryError, pa.ArrowException) as error:
@@ -125,7 +128,15 @@ def _write_pixels(
             data[i] = np.frombuffer(row, dtype.newbyteorder("<")).reshape(shape)
     else:
         file[name] = np.frombuffer(b"".join(rows), np.uint8)
-        file[f"{name}_offset"] = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+        _write_checked(file, f"{name}_offset", np.cumsum([0, *map(len, rows)], dtype=np.int64))
+
+
+def _write_checked(group: h5py.Group, name: str, data: np.ndarray) -> None:
+    """A small array that HDF5 itself checks on every read: a flipped label is as bad as a flipped pixel."""
+    if len(data):
+        group.create_dataset(name, data=data, chunks=data.shape, fletcher32=True, compression="gzip", shuffle=True)
+    else:
+        group.create_dataset(name, data=data)
 
 
 def _spans(file: h5py.File, name: str, raw_nbytes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -148,13 +159,13 @@ def _write_column(group: h5py.Group, field: pa.Field, column: pa.ChunkedArray) -
         encoded = [value.encode() for value in column.to_pylist()]
         length = max([1, *map(len, encoded)])
         kind = h5py.string_dtype("utf-8", length)
-        group.create_dataset(field.name, data=np.array(encoded, dtype=kind))
+        _write_checked(group, field.name, np.array(encoded, dtype=kind))
     elif pa.types.is_fixed_size_list(field.type):
         width, kind = field.type.list_size, field.type.value_type.to_pandas_dtype()
         rows = [[np.nan] * width if row is None else row for row in column.to_pylist()]  # a row of NaN = null
-        group[field.name] = np.array(rows, dtype=kind).reshape(len(rows), width)
+        _write_checked(group, field.name, np.array(rows, dtype=kind).reshape(len(rows), width))
     else:
-        group[field.name] = column.to_numpy()
+        _write_checked(group, field.name, column.to_numpy())
 
 
 def _read_column(data: h5py.Dataset, field: pa.Field) -> pa.Array:

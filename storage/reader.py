@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 from isal.isal_zlib import crc32
 
-from storage import hdf5
+from storage import hdf5, parquet
 from storage.codecs import DECODERS
 from storage.errors import Damaged, StoreError
 from storage.schema import COLUMNS, LIVE
 
 # a format is a module with SUFFIX, Writer, index() and columns()
-FORMATS: dict[str, ModuleType] = {"hdf5": hdf5}
+FORMATS: dict[str, ModuleType] = {"hdf5": hdf5, "parquet": parquet}
 
 
 class ShardReader:

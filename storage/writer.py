@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,10 @@ from storage.atomic import PartFile, write_file
 from storage.codecs import encode
 from storage.config import StoreConfig
 from storage.errors import BadSample, Damaged, StoreError
-from storage.location import NAME, REJECTS, SHARDS, inside, local_path
+from storage.location import NAME, REJECTS, SHARDS, local_path
 from storage.reader import FORMATS, open_shard
-from storage.schema import COLUMNS, LIVE, REJECT_COLUMNS, SCHEMA_VERSION, Sample, check_sample, rows_table, sample_id
-from storage.sealed import seal, unseal
-from storage.shard_info import ShardInfo, shard_info
+from storage.schema import COLUMNS, LIVE, REJECT_COLUMNS, Sample, check_sample, rows_table, sample_id
+from storage.shard_info import ShardInfo, check_file, read_ticket, sha256_of, ticket_file, write_ticket
 
 
 class ShardWriter:
@@ -121,7 +119,7 @@ class ShardWriter:
             if info.rejects_file:
                 published.append(self._root / info.rejects_file)
                 write_file(published[-1], rejects)
-            write_file(_ticket(self._root, self._name), seal({"schema_version": SCHEMA_VERSION, "shard": asdict(info)}))
+            write_ticket(ticket_file(self._root, self._name), info)
         except BaseException as error:
             for path in published:
                 path.unlink(missing_ok=True)
@@ -163,32 +161,10 @@ def existing_shard(store_url: str | Path, name: str) -> ShardInfo | None:
     """The shard of that name if it is complete and every checksum fits, else None (writing it then replaces it)."""
     root = local_path(store_url)
     try:
-        info = shard_info(unseal(_ticket(root, name)).get("shard"), _ticket(root, name))
-        check_files(root, info)
+        info = read_ticket(ticket_file(root, name))
+        check_file(root, info.file, info.sha256)
+        if info.rejects_file is not None:
+            check_file(root, info.rejects_file, info.rejects_sha256)
     except Damaged:
         return None
     return info if info.name == name else None
-
-
-def check_files(root: Path, info: ShardInfo) -> None:
-    """Raise Damaged that names the file unless a shard's files are there with the bytes that were committed."""
-    for file, sha256 in ((info.file, info.sha256), (info.rejects_file, info.rejects_sha256)):
-        if file is None:
-            continue
-        path = inside(root, file)
-        try:
-            found = sha256_of(path)
-        except OSError as error:
-            raise Damaged(f"{path}: cannot be read ({error}); rebuild to replace it") from error
-        if found != sha256:
-            raise Damaged(f"{path}: its bytes changed since they were written (sha256 {found}); rebuild to replace it")
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _ticket(root: Path, name: str) -> Path:
-    return root / SHARDS / f"{name}.json"

@@ -1,0 +1,195 @@
+"""One Parquet shard: pictures that `load_dataset`, pandas and duckdb open as they are, and that map like an array.
+
+    image   struct{bytes, path}: a JPEG, or a PPM (a 15-byte header before the raw pixels) when stored raw
+    depth   struct{bytes, path}: a grey PNG of 8 or 16 bits; null = zero everywhere (every spoof)
+    image_nbytes, depth_nbytes, image_crc32, depth_crc32   of the stored pixel bytes, for our own reader
+    and one column a column of storage/schema.py
+
+Reading one row through the Parquet machinery decodes its whole row group (440 us at 64 rows). The pixel columns are
+therefore PLAIN, uncompressed and one page a row group: a row's bytes lie at (end of the page - the lengths after it),
+which is computed from the footer and `image_nbytes`, and then mapped (about 10 us).
+"""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.codecs import Encoded
+from storage.config import StoreConfig
+from storage.errors import Damaged
+from storage.pixel_index import PixelIndex
+from storage.schema import COLUMNS, SCHEMA_VERSION, check_version
+
+SUFFIX = ".parquet"
+# 64 pictures a group: small enough for viewers, and the footer stays small
+_GROUP = 64
+_PICTURE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+_COUNTERS = {
+    "image_nbytes": pa.int32(),
+    "depth_nbytes": pa.int32(),
+    "image_crc32": pa.uint32(),
+    "depth_crc32": pa.uint32(),
+}
+_FIELDS = [pa.field("image", _PICTURE), pa.field("depth", _PICTURE), *COLUMNS]
+_FIELDS += [pa.field(name, kind, nullable=False) for name, kind in _COUNTERS.items()]
+_PQ_ERRORS = (OSError, KeyError, ValueError, TypeError, pa.ArrowException)
+
+
+class Writer:
+    """Writes a row group whenever 64 rows are there, however they were handed in."""
+
+    def __init__(self, path: Path, config: StoreConfig, meta: dict[str, Any]) -> None:
+        self._config = config
+        self._meta = json.dumps(meta, sort_keys=True)
+        self._rows: list[Encoded] = []
+        self._columns = COLUMNS.empty_table()
+        schema = pa.schema(_FIELDS, metadata={"huggingface": json.dumps({"info": {"features": _features()}})})
+        leaves = [f"{name}.{leaf}" for name in ("image", "depth") for leaf in ("bytes", "path")]
+        others = {field.name: "zstd" for field in schema if field.type != _PICTURE}
+        self._file = pq.ParquetWriter(
+            path,
+            schema,
+            compression={**others, **dict.fromkeys(leaves, "none")},
+            use_dictionary=[f.name for f in COLUMNS if pa.types.is_string(f.type) and f.name != "sample_id"],
+            data_page_size=1 << 30,  # one page a row group
+            write_page_checksum=True,
+        )
+
+    def write(self, rows: list[Encoded], columns: pa.Table) -> None:
+        """Add encoded rows with their COLUMNS table, in order."""
+        self._rows += rows
+        self._columns = pa.concat_tables([self._columns, columns])
+        while len(self._rows) >= _GROUP:
+            self._write_group()
+
+    def close(self, size: tuple[int, int], depth_dtype: np.dtype) -> None:
+        """Finish the file. size: (H, W) of every image, (0, 0) if there are no rows."""
+        if self._rows:
+            self._write_group()
+        about = {
+            "schema_version": SCHEMA_VERSION,
+            "image_codec": self._config.image_codec,
+            "depth_codec": self._config.depth_codec,
+            "image_size": list(size),
+            "depth_dtype": depth_dtype.name,
+        }
+        self._file.add_key_value_metadata({"pseudodepth": json.dumps(about), "meta": self._meta})
+        self._file.close()
+
+    def abort(self) -> None:
+        """Close the file handle; what was written is thrown away by the caller."""
+        self._rows = []
+        with contextlib.suppress(OSError, pa.ArrowException):  # a full disk must not hide the first error
+            self._file.close()
+
+    def _write_group(self) -> None:
+        rows, self._rows = self._rows[:_GROUP], self._rows[_GROUP:]
+        columns, self._columns = self._columns[: len(rows)], self._columns[len(rows) :]
+        raw = self._config.image_codec == "raw"
+        ids = columns.column("sample_id").to_pylist()
+        suffix = "ppm" if raw else "jpg"
+        images = [
+            {"bytes": _ppm_header(row.size) + row.image if raw else row.image, "path": f"{i}.{suffix}"}
+            for row, i in zip(rows, ids, strict=True)
+        ]
+        depths = [
+            None if row.depth is None else {"bytes": row.depth, "path": f"{i}.depth.png"}
+            for row, i in zip(rows, ids, strict=True)
+        ]
+        counters = [
+            [len(row.image) for row in rows],
+            [len(row.depth or b"") for row in rows],
+            [row.image_crc32 for row in rows],
+            [row.depth_crc32 for row in rows],
+        ]
+        arrays = [pa.array(images, _PICTURE), pa.array(depths, _PICTURE), *columns.columns]
+        arrays += [pa.array(values, kind) for values, kind in zip(counters, _COUNTERS.values(), strict=True)]
+        self._file.write_table(pa.table(arrays, schema=self._file.schema), row_group_size=_GROUP)
+
+
+def index(path: Path) -> PixelIndex:
+    """Where the pixels of a shard lie; raises Damaged or UnknownVersion that names it."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            notes = file.metadata.metadata or {}
+            about = json.loads(notes[b"pseudodepth"])
+            check_version(about["schema_version"], path)
+            counters = file.read(columns=list(_COUNTERS), use_threads=False)
+            count = {name: counters.column(name).to_numpy() for name in _COUNTERS}
+            header = len(_ppm_header(tuple(about["image_size"]))) if about["image_codec"] == "raw" else 0
+            image_nbytes = count["image_nbytes"].astype(np.int64)
+            depth_nbytes = count["depth_nbytes"].astype(np.int64)
+            height, width = (int(v) for v in about["image_size"])
+            return PixelIndex(
+                image_start=_starts(file.metadata, "image.bytes", image_nbytes + header) + header,
+                image_nbytes=image_nbytes,
+                image_crc32=count["image_crc32"],
+                depth_start=_starts(file.metadata, "depth.bytes", depth_nbytes),
+                depth_nbytes=depth_nbytes,
+                depth_crc32=count["depth_crc32"],
+                image_codec=about["image_codec"],
+                depth_codec=about["depth_codec"],
+                depth_dtype=np.dtype({"uint8": np.uint8, "uint16": np.uint16}[about["depth_dtype"]]),
+                size=(height, width),
+                meta=notes[b"meta"].decode(),
+            )
+    except _PQ_ERRORS as error:
+        raise Damaged(
+            f"{path}: not a readable Parquet shard ({error}); run `pseudodepth verify`, then rebuild"
+        ) from error
+
+
+def columns(path: Path, names: list[str]) -> pa.Table:
+    """The named columns of a shard as a table of COLUMNS types; raises Damaged."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read(columns=names, use_threads=False).select(names)  # threads would not survive a fork
+            return table.cast(pa.schema([COLUMNS.field(name) for name in names]))
+    except _PQ_ERRORS as error:
+        raise Damaged(f"{path}: columns are not readable ({error}); run `pseudodepth verify`, then rebuild") from error
+
+
+def _starts(metadata: pq.FileMetaData, leaf: str, nbytes: np.ndarray) -> np.ndarray:
+    """Offset in the file of each row's payload, (n,) int64; -1 where a null is stored (0 bytes)."""
+    starts, row = np.full(len(nbytes), -1, np.int64), 0
+    for g in range(metadata.num_row_groups):
+        group = metadata.row_group(g)
+        chunk = next(c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == leaf)
+        if chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page:
+            raise Damaged(f"{leaf} is compressed or has a dictionary; the file was not written by pseudodepth")
+        rows = np.arange(row, row + group.num_rows)
+        rows = rows[nbytes[rows] > 0]
+        end = chunk.data_page_offset + chunk.total_compressed_size
+        after = np.cumsum((nbytes[rows] + 4)[::-1])[::-1]  # a PLAIN value is 4 bytes of length, then the bytes
+        starts[rows] = end - after + 4
+        row += group.num_rows
+    return starts
+
+
+def _ppm_header(size: tuple[int, ...]) -> bytes:
+    height, width = size
+    return f"P6 {width} {height} 255\n".encode()
+
+
+def _features() -> dict[str, Any]:
+    """How Hugging Face `datasets` is to show each column: the pictures as pictures."""
+    features: dict[str, Any] = {}
+    for field in _FIELDS:
+        kind = field.type
+        if kind == _PICTURE:
+            features[field.name] = {"_type": "Image"}
+        elif pa.types.is_fixed_size_list(kind):
+            item = {"dtype": _dtype(kind.value_type), "_type": "Value"}
+            features[field.name] = {"feature": item, "length": kind.list_size, "_type": "Sequence"}
+        else:
+            features[field.name] = {"dtype": _dtype(kind), "_type": "Value"}
+    return features
+
+
+def _dtype(kind: pa.DataType) -> str:
+    return {"float": "float32", "double": "float64"}.get(str(kind), str(kind))
