@@ -1,0 +1,200 @@
+"""build-depth: datasets on disk become one committed snapshot of an RGB + pseudo-depth store.
+
+    pseudodepth build celeba-spoof=/data/CelebA_Spoof --store /data/stores/celeba        # this machine, no server
+    prefect deployment run build-depth/build-depth -p store=... -p sources=...           # a deployment of prefect.yaml
+
+Read `build_depth` from top to bottom: scan, plan, build shards, commit.
+"""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.cluster import DaskConfig, dask_client
+from flows.fanout import build_shards
+from flows.progress import progress_line
+from storage.shard_info import ShardInfo
+from storage.snapshot import Snapshot, Store
+from tasks.config import BuildConfig
+from tasks.plan import Plan, ShardPlan, plan
+from tasks.sources import Scan, scan
+
+STORE_UPDATED = "pseudodepth.store.updated"
+
+
+class Source(BaseModel):
+    """A dataset and where it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="name of the adapter: celeba-spoof, folder, ...")
+    root: str = Field(description="folder of the dataset")
+
+
+@dataclass
+class BuildSummary:
+    """What one run did. `snapshot` is the number that readers now open; `committed` says whether this run made it."""
+
+    store: str
+    snapshot: int
+    committed: bool
+    media: int
+    samples: int
+    live: int
+    spoof: int
+    shards: int
+    planned: int
+    unchanged: int
+    new: int
+    changed: int
+    again: int
+    removed: int
+    rejects: dict[str, int] = field(default_factory=dict)
+    ignored: int = 0
+    seconds: float = 0.0
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+
+
+@flow(name="build-depth", flow_run_name="build-depth {store}", persist_result=False)
+def build_depth(
+    sources: list[Source], store: str, config: BuildConfig | None = None, dask: DaskConfig | None = None
+) -> BuildSummary:
+    """Bring `store` up to date with `sources`; a run with nothing to do changes nothing.
+
+    Args:
+        sources: the datasets; together they are the whole content of the store.
+        store: folder of the store; it is made where it does not exist.
+        config: how samples are made.
+        dask: where they are made.
+    """
+    started = time.monotonic()
+    config = config or BuildConfig()
+    target = Store(store)
+    current = target.current()
+
+    scans = [scan_source(source) for source in sources]
+    work = plan(scans, current, config)
+    if current is not None and work.nothing_to_do:
+        return summarise(current, scans, work, started, committed=False)
+
+    stage_seconds: Counter[str] = Counter()
+    with (
+        progress_line("build", sum(len(p.media) for p in work.shards), "media") as advance,
+        dask_client(dask or DaskConfig()) as client,
+    ):
+
+        def finished(shard: ShardPlan, _info: ShardInfo, timings: dict[str, float]) -> None:
+            stage_seconds.update(timings)
+            advance(len(shard.media))
+
+        splits = groupby(work.shards, key=lambda p: (p.dataset, p.split))
+        runs = [
+            build_split.with_options(name=f"build {dataset} {split}").submit(
+                client, list(plans), config, store, finished
+            )
+            for (dataset, split), plans in splits
+        ]
+        built = [info for run in runs for info in run.result()]
+
+    snapshot = commit(target, [*work.keep, *built], current, config, scans)
+    summary = summarise(snapshot, scans, work, started, committed=True)
+    summary.stage_seconds = dict(stage_seconds)
+    announce(summary)
+    return summary
+
+
+@task(name="scan", task_run_name="scan {source.name}", cache_policy=NO_CACHE, persist_result=False)
+def scan_source(source: Source) -> Scan:
+    """List the media of one dataset."""
+    return scan(source.name, Path(source.root))
+
+
+@task(name="build split", cache_policy=NO_CACHE, persist_result=False)
+def build_split(
+    client: Client,
+    plans: list[ShardPlan],
+    config: BuildConfig,
+    store: str,
+    finished: Any,  # noqa: ANN401 - Prefect makes a pydantic model of the parameters, and it has no schema for our types
+) -> list[ShardInfo]:
+    """Build the shards of one dataset split on the cluster."""
+    return build_shards(client, plans, config, store, finished)
+
+
+@task(name="commit", cache_policy=NO_CACHE, persist_result=False)
+def commit(
+    store: Store, shards: list[ShardInfo], current: Snapshot | None, config: BuildConfig, scans: list[Scan]
+) -> Snapshot:
+    """Verify the shards and make them the store's next snapshot."""
+    lineage = {
+        "sources": [
+            {
+                "dataset": s.dataset,
+                "root": str(s.root),
+                "layout": s.layout,
+                "media": len(s.media),
+                "ignored": len(s.ignored),
+            }
+            for s in scans
+        ],
+        "config_digest": config.digest(),
+        "models": config.models(),
+    }
+    return store.commit(shards, parent=current, config=config.model_dump(mode="json"), lineage=lineage)
+
+
+def summarise(snapshot: Snapshot, scans: list[Scan], work: Plan, started: float, *, committed: bool) -> BuildSummary:
+    """Count what the snapshot holds and what this run did."""
+    return BuildSummary(
+        store=str(snapshot.root),
+        snapshot=snapshot.number,
+        committed=committed,
+        media=sum(len(s.media) for s in scans),
+        samples=snapshot.counts["rows"],
+        live=snapshot.counts["live"],
+        spoof=snapshot.counts["spoof"],
+        shards=len(snapshot.shards),
+        planned=len(work.shards),
+        unchanged=work.unchanged,
+        new=work.new,
+        changed=work.changed,
+        again=work.again,
+        removed=work.removed,
+        rejects=dict(Counter(snapshot.rejects()["reason"].to_pylist())),
+        ignored=sum(len(s.ignored) for s in scans),
+        seconds=time.monotonic() - started,
+    )
+
+
+def announce(summary: BuildSummary) -> None:
+    """Tell Prefect: a table for the UI, and the event that starts training downstream."""
+    get_run_logger().info(
+        "snapshot %d of %s: %d samples, %d rejects",
+        summary.snapshot,
+        summary.store,
+        summary.samples,
+        sum(summary.rejects.values()),
+    )
+    create_table_artifact(
+        key="build-depth",
+        table=[{"": name, "value": str(value)} for name, value in vars(summary).items()],
+        description=f"Snapshot {summary.snapshot} of {summary.store}",
+    )
+    emit_event(
+        event=STORE_UPDATED,
+        resource={
+            "prefect.resource.id": f"pseudodepth.store.{Path(summary.store).name}",
+            "pseudodepth.store.path": summary.store,
+        },
+        payload={"store": summary.store, "snapshot": summary.snapshot, "samples": summary.samples},
+    )

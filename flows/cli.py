@@ -1,0 +1,236 @@
+"""The `pseudodepth` command: each subcommand is one flow, or one function, with typed options.
+
+Only this module and light ones are imported for `--help`; Prefect, torch and the rest load when a command runs.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.settings import quiet_prefect, settings
+from prnet.errors import WeightsError
+from storage.errors import StoreError
+from tasks.errors import BuildError
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from tasks.config import BuildConfig
+
+app = typer.Typer(
+    name="pseudodepth",
+    help="Face anti-spoofing datasets to RGB + pseudo-depth stores, and the liveness models trained on them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="folder of a store; STORE@N opens snapshot N")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="folder to write")]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="worker processes; default: one a core")]
+SeedOption = Annotated[int, typer.Option(help="everything random follows from it")]
+
+
+class Size(StrEnum):
+    """How much the demo simulates."""
+
+    tiny = "tiny"
+    small = "small"
+
+
+def main() -> None:
+    """Run the command line; a known error is one line on stderr and exit code 2."""
+    quiet_prefect()
+    try:
+        app()
+    except (BuildError, StoreError, TrainingError, WeightsError) as error:
+        print(f"pseudodepth: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("pseudodepth: interrupted; what is finished is kept and the next run continues", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.command()
+def demo(
+    out: OutOption = Path("demo"),
+    size: Annotated[Size, typer.Option(help="tiny: 120 pictures; small: 1,200")] = Size.small,
+    store_format: Annotated[str, typer.Option("--format", help="hdf5 or parquet")] = "hdf5",
+    workers: WorkersOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Photographs to a simulated dataset, a depth store, a trained model and a report; no server, no GPU."""
+    from flows.demo import run_demo
+
+    run_demo(out, size=size.value, store_format=store_format, workers=workers or settings().workers, seed=seed)
+
+
+@app.command()
+def simulate(
+    out: OutOption,
+    photos: Annotated[
+        Path | None, typer.Option(help="folder of portraits, one subject each; default: two packaged")
+    ] = None,
+    size: Annotated[Size, typer.Option(help="without --photos: 8 subjects or 24")] = Size.small,
+    cameras: Annotated[list[str] | None, typer.Option("--camera", help="camera domain; repeat for several")] = None,
+    media: Annotated[list[str] | None, typer.Option("--medium", help="attack medium; repeat for several")] = None,
+    attacks: Annotated[list[str] | None, typer.Option("--attack", help="print, replay, papercut; repeat")] = None,
+    workers: WorkersOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Make a simulated dataset in the CelebA-Spoof layout, with the exact depth of every live picture beside it."""
+    from flows.demo import simulate_dataset
+
+    simulate_dataset(
+        out, photos, size=size.value, cameras=cameras, media=media, attacks=attacks, workers=workers, seed=seed
+    )
+
+
+@app.command()
+def build(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="NAME=ROOT...", help="datasets, as celeba-spoof=/data/CelebA")
+    ],
+    store: Annotated[Path, typer.Option(help="folder of the store; made where it does not exist")],
+    config: Annotated[Path | None, typer.Option(help="YAML file of build settings; options below win over it")] = None,
+    store_format: Annotated[str | None, typer.Option("--format", help="hdf5 or parquet")] = None,
+    views: Annotated[
+        int | None, typer.Option(min=1, help="geometric variants a sample; the first is the plain crop")
+    ] = None,
+    detector: Annotated[str | None, typer.Option(help="retinaface, retinaface-resnet50, face-alignment, given")] = None,
+    detector_weights: Annotated[Path | None, typer.Option(help="weights file of the detector")] = None,
+    aligner: Annotated[str | None, typer.Option(help="auto, facemesh, prnet")] = None,
+    face_landmarker: Annotated[Path | None, typer.Option(help="face_landmarker.task of your own")] = None,
+    prnet_weights: Annotated[Path | None, typer.Option(help="imported PRNet weights (.safetensors)")] = None,
+    choose: Annotated[str | None, typer.Option(help="of many faces: nearest (to the given box) or largest")] = None,
+    shard_samples: Annotated[int | None, typer.Option(min=1, help="samples a shard")] = None,
+    dask: Annotated[str | None, typer.Option(help="existing Dask scheduler, tcp://host:port")] = None,
+    workers: WorkersOption = None,
+    seed: Annotated[int | None, typer.Option(help="everything random follows from it")] = None,
+) -> None:
+    """Bring a store up to date with its datasets; what has not changed is not done again."""
+    from flows.run import run_build
+
+    options: dict[str, Any] = {
+        "store.format": store_format,
+        "view.views": views,
+        "detect.detector": detector,
+        "detect.weights": detector_weights or settings().detector_weights,
+        "detect.choose": choose,
+        "align.aligner": aligner,
+        "align.face_landmarker": face_landmarker or settings().face_landmarker,
+        "align.prnet_weights": prnet_weights or settings().prnet_weights,
+        "shard_samples": shard_samples,
+        "seed": seed,
+    }
+    run_build(sources, store, build_config(config, options), dask=dask, workers=workers)
+
+
+@app.command()
+def pretrain(
+    store: StoreArgument,
+    out: OutOption,
+    epochs: Annotated[int | None, typer.Option(min=1, help="epochs in all, warm-up included")] = None,
+    depth_size: Annotated[int | None, typer.Option(help="side of the generated map: 32, 56, 112 or 224")] = None,
+    batch: Annotated[int | None, typer.Option(min=2)] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """PDGAN: pre-train the encoder to generate pseudo-depth."""
+    from flows.run import run_pretrain
+
+    run_pretrain(store, out, {"epochs": epochs, "depth_size": depth_size, "batch": batch, "seed": seed})
+
+
+@app.command()
+def finetune(
+    store: StoreArgument,
+    out: OutOption,
+    encoder: Annotated[
+        Path | None, typer.Option(help="folder of a pre-training; without it: He initialisation")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    batch: Annotated[int | None, typer.Option(min=2)] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Train the liveness classifier and freeze its threshold on the dev split."""
+    from flows.run import run_finetune
+
+    run_finetune(store, out, {"encoder": encoder, "epochs": epochs, "batch": batch, "seed": seed})
+
+
+@app.command()
+def evaluate(
+    store: StoreArgument,
+    model: Annotated[Path, typer.Argument(help="folder of a trained model")],
+    out: OutOption,
+    split: Annotated[str, typer.Option(help="split to score")] = "test",
+) -> None:
+    """APCER, BPCER, ACER, HTER, EER, AUC and F1 at the model's own threshold, the oracle beside it."""
+    from flows.run import run_evaluate
+
+    run_evaluate(store, model, out, split)
+
+
+@app.command()
+def inspect(
+    store: StoreArgument,
+    sheet: Annotated[Path | None, typer.Option(help="also draw a contact sheet, a .png")] = None,
+) -> None:
+    """Counts of a store by dataset, split, label and attack, its rejects by reason, and a contact sheet."""
+    from flows.inspect import inspect_store
+
+    inspect_store(store, sheet)
+
+
+@app.command()
+def verify(store: StoreArgument) -> None:
+    """Check every shard's checksum, schema and invariants; exit code 1 when anything is wrong."""
+    from storage.verify import verify as verify_store
+
+    report = verify_store(store)
+    for problem in report.problems:
+        print(f"{problem.file}: {problem.problem}")
+    print(
+        f"{store}: {report.snapshots} snapshots, {report.shards} shards, {report.rows} rows, "
+        f"{len(report.orphans)} files that no snapshot lists, {len(report.problems)} problems"
+    )
+    raise typer.Exit(1 if report.problems else 0)
+
+
+def build_config(file: Path | None, options: dict[str, Any]) -> "BuildConfig":
+    """The build settings of a YAML file with the given options (dotted names; None = not given) laid over it.
+
+    Raises:
+        BuildError: naming the file or the option and what it accepts.
+    """
+    from pydantic import ValidationError
+
+    from tasks.config import BuildConfig
+
+    values: dict[str, Any] = {}
+    if file is not None:
+        import yaml
+
+        try:
+            values = yaml.safe_load(file.read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise BuildError(f"{file}: not a readable YAML file: {error}") from error
+        if not isinstance(values, dict):
+            raise BuildError(f"{file}: expected a mapping of build settings, found {type(values).__name__}")
+    for dotted, value in options.items():
+        if value is not None:
+            *parents, name = dotted.split(".")
+            inner = values
+            for parent in parents:
+                inner = inner.setdefault(parent, {})
+            inner[name] = value
+    try:
+        return BuildConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BuildError(
+            f"build setting {'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
+        ) from error

@@ -1,0 +1,128 @@
+"""What each command does on one machine: call the flow under an API of its own and print what came of it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tasks.config import BuildConfig
+from tasks.errors import BuildError
+from tasks.sources import SOURCES
+
+if TYPE_CHECKING:
+    from flows.build_depth import BuildSummary, Source
+    from training.evaluate import Evaluation
+
+console = Console()
+
+
+def parse_sources(texts: list[str]) -> "list[Source]":
+    """`NAME=ROOT` texts as sources, checked before any work starts.
+
+    Raises:
+        BuildError: naming the text: not of that form, no such adapter, no such folder.
+    """
+    from flows.build_depth import Source
+
+    sources = []
+    for text in texts:
+        name, equals, root = text.partition("=")
+        if not equals or not root:
+            raise BuildError(f"'{text}': expected NAME=ROOT, such as celeba-spoof=/data/CelebA_Spoof")
+        if name not in SOURCES:
+            raise BuildError(f"'{name}': no such dataset adapter; there are {', '.join(sorted(SOURCES))}")
+        if not Path(root).is_dir():
+            raise BuildError(f"{root}: no such folder; expected the root of {name}")
+        sources.append(Source(name=name, root=str(Path(root).resolve())))
+    return sources
+
+
+def run_build(
+    sources: list[str], store: Path, config: BuildConfig, *, dask: str | None = None, workers: int | None = None
+) -> "BuildSummary":
+    """Run the build-depth flow and print its summary."""
+    parsed = parse_sources(sources)
+
+    from flows.api import prefect_api
+    from flows.build_depth import build_depth
+    from flows.cluster import DaskConfig
+
+    with prefect_api():
+        summary = build_depth(parsed, str(store), config, DaskConfig(address=dask, workers=workers))
+    show_build(summary)
+    return summary
+
+
+def show_build(summary: "BuildSummary") -> None:
+    """Print what a build did."""
+    if not summary.committed:
+        console.print(f"{summary.store}: nothing has changed; snapshot {summary.snapshot} stands")
+        return
+    table = Table(title=f"{summary.store}, snapshot {summary.snapshot}", show_header=False, title_justify="left")
+    table.add_row(
+        "media",
+        f"{summary.media:,} ({summary.new:,} new, {summary.changed:,} changed, {summary.again:,} built again, "
+        f"{summary.unchanged:,} unchanged, {summary.removed:,} removed)",
+    )
+    table.add_row("samples", f"{summary.samples:,}: {summary.live:,} live with depth, {summary.spoof:,} spoof")
+    table.add_row("shards", f"{summary.shards} ({summary.planned} planned in this run)")
+    table.add_row("rejects", ", ".join(f"{n} {reason}" for reason, n in sorted(summary.rejects.items())) or "none")
+    table.add_row("ignored files", f"{summary.ignored:,}")
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in summary.stage_seconds.items())
+    table.add_row("seconds", f"{summary.seconds:.1f} (by stage, all workers: {stages or 'every shard was there'})")
+    console.print(table)
+
+
+def run_pretrain(store: str, out: Path, options: dict[str, Any]) -> str:
+    """Run the pretrain-gan flow."""
+    from flows.api import prefect_api
+    from flows.train import pretrain_gan
+    from training.pretrain import PretrainConfig
+
+    config = PretrainConfig(**given(options))
+    with prefect_api():
+        folder = pretrain_gan(store, str(out), config)
+    console.print(f"encoder and generator: {folder}")
+    return folder
+
+
+def run_finetune(store: str, out: Path, options: dict[str, Any]) -> str:
+    """Run the finetune flow."""
+    from flows.api import prefect_api
+    from flows.train import finetune
+    from training.finetune import FinetuneConfig
+
+    config = FinetuneConfig(**given(options))
+    with prefect_api():
+        folder = finetune(store, str(out), config)
+    console.print(f"model: {folder}")
+    return folder
+
+
+def run_evaluate(store: str, model: Path, out: Path, split: str) -> "Evaluation":
+    """Run the evaluate flow and print its figures."""
+    from flows.api import prefect_api
+    from flows.train import evaluate
+
+    with prefect_api():
+        result = evaluate(store, str(model), str(out), split)
+    show_evaluation(result)
+    return result
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def show_evaluation(result: "Evaluation") -> None:
+    """Print the figures at the dev threshold and, beside them, at the oracle's."""
+    table = Table(
+        "", "dev threshold", "oracle (chosen on the test scores)", title=f"{result.split} split", title_justify="left"
+    )
+    for name in ("threshold", "APCER", "BPCER", "ACER", "HTER", "F1", "accuracy", "AUC", "EER"):
+        table.add_row(name, *(f"{getattr(figures, name.lower()):.4f}" for figures in (result.metrics, result.oracle)))
+    for attack, rate in result.metrics.apcer_per_attack.items():
+        table.add_row(f"APCER {attack}", f"{rate:.4f}", f"{result.oracle.apcer_per_attack[attack]:.4f}")
+    console.print(table)

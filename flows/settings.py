@@ -1,0 +1,46 @@
+"""The one place that reads the environment.
+
+Everything below it receives plain values. Each setting can be given as `PSEUDODEPTH_<NAME>`.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Machine-wide defaults; a flow parameter or a command's option wins over each of them."""
+
+    model_config = SettingsConfigDict(env_prefix="PSEUDODEPTH_", frozen=True)
+
+    workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, description="local Dask workers")
+    dask: str | None = Field(None, description="address of an existing Dask scheduler, tcp://host:port")
+    face_landmarker: Path | None = Field(None, description="face_landmarker.task to use instead of the packaged one")
+    detector_weights: Path | None = Field(None, description="detector weights to use instead of the packaged ones")
+    prnet_weights: Path | None = Field(None, description="imported PRNet weights, a .safetensors file")
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
+
+
+# Prefect reads these when it is imported. They only hold where the user has said nothing: no telemetry, room for a slow
+# first migration of the database, and quiet logs because a run on one machine shows its own progress.
+PREFECT_DEFAULTS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+}
+
+
+def quiet_prefect() -> None:
+    """Set the defaults above for the Prefect that this process (and the server that it starts) will import."""
+    for name, value in PREFECT_DEFAULTS.items():
+        os.environ.setdefault(name, value)

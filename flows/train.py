@@ -1,0 +1,94 @@
+"""Training flows over a store: pretrain-gan, finetune, evaluate, and train-liveness, which runs the three and reports.
+
+pseudodepth pretrain STORE --out runs/gan && pseudodepth finetune STORE --encoder runs/gan --out runs/model
+prefect deployment run train-liveness/train-liveness -p store=...
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.events import emit_event
+
+from flows.progress import Advance, progress_line
+from training.evaluate import Evaluation
+from training.evaluate import evaluate as run_evaluation
+from training.finetune import FinetuneConfig
+from training.finetune import finetune as run_finetuning
+from training.pretrain import PretrainConfig
+from training.pretrain import pretrain as run_pretraining
+from training.report import write_report
+
+MODEL_TRAINED = "pseudodepth.model.trained"
+
+
+class _Lines:
+    """Turns the loop's (stage, done, total, figures) into one progress line a stage."""
+
+    def __init__(self) -> None:
+        self.open = ExitStack()
+        self.stage = ""
+        self.advance: Advance = lambda *_: None
+        self.done = 0
+
+    def __call__(self, stage: str, done: int, total: int, figures: dict[str, float]) -> None:
+        if stage != self.stage:
+            self.open.close()
+            self.advance = self.open.enter_context(progress_line(stage, total, "steps"))
+            self.stage, self.done = stage, 0
+        self.advance(done - self.done, "  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+        self.done = done
+
+
+@flow(name="pretrain-gan", flow_run_name="pretrain-gan {store}", persist_result=False)
+def pretrain_gan(store: str, out: str, config: PretrainConfig | None = None) -> str:
+    """Train the PDGAN generator and critic on a store; returns the folder that holds the encoder."""
+    lines = _Lines()
+    with lines.open:
+        return str(run_pretraining(store, Path(out), config or PretrainConfig(), lines))
+
+
+@flow(name="finetune", flow_run_name="finetune {store}", persist_result=False)
+def finetune(store: str, out: str, config: FinetuneConfig | None = None) -> str:
+    """Train the liveness classifier, from the pre-trained encoder if the config names one; returns its folder."""
+    lines = _Lines()
+    with lines.open:
+        return str(run_finetuning(store, Path(out), config or FinetuneConfig(), lines))
+
+
+@flow(name="evaluate", flow_run_name="evaluate {model}", persist_result=False)
+def evaluate(store: str, model: str, out: str, split: str = "test") -> Evaluation:
+    """Score a split with the threshold that the model carries from its dev split."""
+    return run_evaluation(store, Path(model), Path(out), split=split)
+
+
+@flow(name="train-liveness", flow_run_name="train-liveness {store}", persist_result=False)
+def train_liveness(
+    store: str,
+    out: str,
+    pretraining: PretrainConfig | None = None,
+    finetuning: FinetuneConfig | None = None,
+    notes: dict[str, Any] | None = None,
+) -> Evaluation:
+    """pretrain-gan → finetune → evaluate → report.html, all under `out`.
+
+    Args:
+        store: a store, or one snapshot of it as `path@number`.
+        out: folder for the run; the model ends in `out/model`, the report in `out/report.html`.
+        pretraining: PDGAN's settings.
+        finetuning: the classifier's settings; its encoder is the one that was just pre-trained.
+        notes: lines for the report, such as the error against a known truth.
+    """
+    folder = Path(out)
+    gan = pretrain_gan(store, str(folder / "gan"), pretraining)
+    config = (finetuning or FinetuneConfig()).model_copy(update={"encoder": Path(gan)})
+    model = finetune(store, str(folder / "model"), config)
+    result = evaluate(store, model, str(folder / "evaluation"))
+    report = write_report(store, Path(gan), Path(model), result, folder / "report.html", extra=notes or {})
+    emit_event(
+        event=MODEL_TRAINED,
+        resource={"prefect.resource.id": f"pseudodepth.model.{folder.name}", "pseudodepth.model.path": model},
+        payload={"store": store, "model": model, "report": str(report)},
+    )
+    return result

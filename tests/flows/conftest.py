@@ -1,0 +1,31 @@
+"""A real Prefect server for the flows' tests, started once, and a small simulated dataset to build from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.settings import quiet_prefect
+
+quiet_prefect()  # before anything imports Prefect
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    # heartbeats nearly double the time of short flows
+    quiet = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_LOGGING_TO_API_ENABLED: False}
+    with prefect_test_harness(server_startup_timeout=120), temporary_settings(quiet):
+        yield
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny simulated dataset in the CelebA-Spoof layout; read only."""
+    from simulation.dataset import SimulateConfig, simulate
+
+    root = tmp_path_factory.mktemp("simulated") / "dataset"
+    simulate(None, root, SimulateConfig(size="tiny", seed=1), workers=2)
+    return root
