@@ -21,14 +21,16 @@ class ViewConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: int = Field(224, ge=16, le=2048, description="side of a crop in pixels")
-    margin: float = Field(1.2, gt=0, le=10, description="side of the square crop / longer side of the face's box")
-    views: int = Field(1, ge=1, le=1000, description="views a frame; view 0 is the plain crop")
-    shift: float = Field(0.08, ge=0, le=1, description="largest shift, as a part of the crop's side")
-    scale: tuple[float, float] = Field((0.9, 1.15), description="range of the enlargement")
-    rotation: float = Field(15, ge=0, le=180, description="largest turn in the image plane, degrees")
-    aspect: float = Field(0.08, ge=0, lt=1, description="largest change of width / height")
-    flip: float = Field(0.5, ge=0, le=1, description="how often a view is mirrored")
+    size: int = Field(default=224, ge=16, le=2048, description="side of a crop in pixels")
+    margin: float = Field(
+        default=1.2, gt=0, le=10, description="side of the square crop / longer side of the face's box"
+    )
+    views: int = Field(default=1, ge=1, le=1000, description="views a frame; view 0 is the plain crop")
+    shift: float = Field(default=0.08, ge=0, le=1, description="largest shift, as a part of the crop's side")
+    scale: tuple[float, float] = Field(default=(0.9, 1.15), description="range of the enlargement")
+    rotation: float = Field(default=15, ge=0, le=180, description="largest turn in the image plane, degrees")
+    aspect: float = Field(default=0.08, ge=0, lt=1, description="largest change of width / height")
+    flip: float = Field(default=0.5, ge=0, le=1, description="how often a view is mirrored")
 
 
 def view_rng(seed: int, dataset: str, path: str, frame: int, view: int) -> np.random.Generator:

@@ -20,13 +20,13 @@ class DepthConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     normalize: Literal["face-minmax", "z-over-max"] = Field(
-        "face-minmax",
+        default="face-minmax",
         description="face-minmax: the face's farthest vertex is 1, its nearest the maximum; "
         "z-over-max: z / max z, as PRNet's demo draws it (for aligners whose z starts at 0)",
     )
-    dtype: Literal["uint8", "uint16"] = Field("uint8", description="grey levels: 255 or 65,535")
+    dtype: Literal["uint8", "uint16"] = Field(default="uint8", description="grey levels: 255 or 65,535")
     rule: Literal["barycentric", "flat"] = Field(
-        "barycentric", description="flat: one depth a triangle, as in PRNet's own renderer"
+        default="barycentric", description="flat: one depth a triangle, as in PRNet's own renderer"
     )
 
 

@@ -45,10 +45,12 @@ class ReadConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     frames: Literal["spread", "every"] = Field(
-        "spread", description="spread: n frames evenly over the video; every: each n-th frame"
+        default="spread", description="spread: n frames evenly over the video; every: each n-th frame"
     )
-    n: int = Field(8, ge=1, description="how many frames (spread), or the step (every)")
-    max_pixels: int = Field(50_000_000, ge=1, description="larger pictures are rejected undecoded: a guard of memory")
+    n: int = Field(default=8, ge=1, description="how many frames (spread), or the step (every)")
+    max_pixels: int = Field(
+        default=50_000_000, ge=1, description="larger pictures are rejected undecoded: a guard of memory"
+    )
 
 
 def read_frames(path: str | os.PathLike[str], kind: str, config: ReadConfig) -> Iterator[tuple[int, Frame]]:

@@ -1,0 +1,104 @@
+"""The configuration of a build, and the digest that says whether two builds make the same pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from storage.config import StoreConfig
+from tasks.align import AlignConfig, Aligner, load_aligner
+from tasks.augment import ViewConfig
+from tasks.depth import DepthConfig
+from tasks.detect import DetectConfig, Detector, load_detector
+from tasks.errors import BuildError
+from tasks.read import ReadConfig
+
+# Raise it with every change of code that changes what a build writes: stores are then rebuilt, not mixed.
+PIXELS_VERSION = 1
+
+
+class BuildConfig(BaseModel):
+    """Everything that a build of a store can be told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    read: ReadConfig = ReadConfig()
+    detect: DetectConfig = DetectConfig()
+    align: AlignConfig = AlignConfig()
+    depth: DepthConfig = DepthConfig()
+    view: ViewConfig = ViewConfig()
+    store: StoreConfig = StoreConfig()
+    fallback_to_given: bool = Field(
+        default=False, description="crop by the dataset's box where the detector finds no face"
+    )
+    min_confidence: float = Field(
+        default=0.5, ge=0, le=1, description="live faces that the aligner believes in less are rejected"
+    )
+    shard_samples: int = Field(default=1024, ge=1, description="samples a shard, about")
+    batch: int = Field(
+        default=16, ge=1, description="frames that go through detector and aligner together; never changes pixels"
+    )
+    seed: int = Field(default=0, description="of the views")
+
+    def digest(self) -> str:
+        """16 hex digits over all that affects a sample: options, weights, code version.
+
+        Loads the detector and the aligner, so missing weights are an error here, before any work. How samples are cut
+        into shards and batches does not count.
+        """
+        options = self.resolved().model_dump(mode="json", exclude={"shard_samples", "batch"})
+        for name, option in (("detect", "weights"), ("align", "face_landmarker"), ("align", "prnet_weights")):
+            del options[name][option]  # the same weights in another place are the same weights
+        content = {"options": options, "models": self.models(), "version": PIXELS_VERSION}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def resolved(self) -> BuildConfig:
+        """The same config as every worker will see it: `auto` decided, paths absolute.
+
+        Raises BuildError for missing weights and for options that do not go together.
+        """
+        align = self.align
+        if align.aligner == "auto":
+            align = align.model_copy(update={"aligner": aligner_of(align).name})
+        if self.depth.normalize == "z-over-max" and align.aligner != "prnet":
+            raise BuildError(
+                f"depth.normalize z-over-max needs a z that starts at 0, which aligner {align.aligner} does not give; "
+                "use face-minmax, or aligner prnet"
+            )
+        paths = {
+            name: path.resolve() for name in ("face_landmarker", "prnet_weights") if (path := getattr(align, name))
+        }
+        weights = self.detect.weights.resolve() if self.detect.weights else None
+        return self.model_copy(
+            update={
+                "align": align.model_copy(update=paths),
+                "detect": self.detect.model_copy(update={"weights": weights}),
+            }
+        )
+
+    def models(self) -> dict[str, Any]:
+        """Name, version and weights of the detector and the aligner, for a store's lineage."""
+        aligner, detector = aligner_of(self.align), detector_of(self.detect)
+        return {
+            "aligner": {"name": aligner.name, "version": aligner.version, "weights_sha256": aligner.weights_sha256},
+            "detector": {
+                "name": detector.name if detector else "given",
+                "weights_sha256": detector.weights_sha256 if detector else "",
+            },
+        }
+
+
+@lru_cache(maxsize=2)
+def detector_of(config: DetectConfig) -> Detector | None:
+    """The detector, loaded once a process; None where the dataset's boxes are taken."""
+    return None if config.detector == "given" else load_detector(config)
+
+
+@lru_cache(maxsize=2)
+def aligner_of(config: AlignConfig) -> Aligner:
+    """The aligner, loaded once a process."""
+    return load_aligner(config)

@@ -1,0 +1,163 @@
+"""What there is to do: the media of a scan, less those that the current snapshot holds already, cut into shards.
+
+The same media and config give the same plans and the same names: that is how a killed build finds its shards again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storage.shard_info import ShardInfo
+from storage.snapshot import Snapshot
+from tasks.config import BuildConfig
+from tasks.errors import BuildError
+from tasks.sources.media import MEDIA_SCHEMA, Scan
+
+_FRAMES_GUESSED = 32  # frames that each n-th of a video is taken to give; only sizes a shard
+_UNIT, _RECORD = "\x1f", "\x1e"  # separators: no printable file name has them
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """One shard to build: `media` (MEDIA_SCHEMA, by path) of one dataset and split, below `root`.
+
+    `media_digest` is the hash of those rows, `config_digest` that of the config; the name is a hash of both.
+    """
+
+    name: str
+    dataset: str
+    split: str
+    root: str
+    media: pa.Table
+    media_digest: str
+    config_digest: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Shards to build, shards of the snapshot to keep, and how the media compare with the snapshot.
+
+    unchanged: media in kept shards. again: unchanged media that are built again, because a neighbour in their shard
+    changed, their labels did or the config. new, changed, removed: media.
+    """
+
+    shards: list[ShardPlan]
+    keep: list[ShardInfo]
+    unchanged: int
+    again: int
+    new: int
+    changed: int
+    removed: int
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """The snapshot holds exactly these media, built with this config."""
+        return not self.shards and not self.removed
+
+
+def plan_build(scans: Sequence[Scan], snapshot: Snapshot | None, config: BuildConfig) -> Plan:
+    """Compare `scans`, together the whole content that the store shall have, with `snapshot`; cut the rest into shards.
+
+    Media are compared by size and time of change. A shard of the snapshot is kept whole or dropped whole: it is kept if
+    it was built with this config and all its media are as they were, labels and boxes included. Raises BuildError if
+    two scans yield the same dataset, and for missing weights.
+    """
+    roots = {scan.dataset: str(scan.root.resolve()) for scan in scans}
+    if len(roots) < len(scans):
+        raise BuildError("two sources give the same dataset; give one of them another dataset name")
+    digest = config.digest()
+    media = pa.concat_tables([MEDIA_SCHEMA.empty_table(), *(scan.media for scan in scans)]).combine_chunks()
+    place, same, removed, gone = _compare(media, snapshot)
+    keep = []
+    kept = np.zeros(len(media), bool)
+    by_shard = np.argsort(place, kind="stable")
+    for number, shard in enumerate(snapshot.shards if snapshot else ()):
+        first, last = np.searchsorted(place[by_shard], [number, number + 1])
+        rows = by_shard[first:last]
+        if shard.meta.get("config") != digest or number in gone or not same[rows].all():
+            continue
+        if media_digest(media.take(pa.array(rows)).sort_by("path")) == shard.meta.get("media"):
+            keep.append(shard)
+            kept[rows] = True
+    known = place >= 0
+    return Plan(
+        shards=list(_cut(media.take(pa.array(np.flatnonzero(~kept))), roots, digest, config)),
+        keep=keep,
+        unchanged=int(kept.sum()),
+        again=int((known & same & ~kept).sum()),
+        new=int((~known).sum()),
+        changed=int((known & ~same).sum()),
+        removed=removed,
+    )
+
+
+def media_digest(media: pa.Table) -> str:
+    """SHA-256 hex over every value of the rows, in order; independent of how Arrow lays them out."""
+    digest = hashlib.sha256()
+    text = []
+    for field in MEDIA_SCHEMA:
+        column = media[field.name].combine_chunks()
+        if pa.types.is_fixed_size_list(field.type):
+            nulls = column.is_null().to_numpy(zero_copy_only=False)
+            digest.update(nulls.tobytes())
+            digest.update(pc.list_flatten(column).to_numpy(zero_copy_only=False).astype("<f4").tobytes())
+        else:
+            text.append(column.cast(pa.string()))
+    digest.update(_RECORD.join(pc.binary_join_element_wise(*text, _UNIT).to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def _keys(table: pa.Table) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(table["dataset"], table["path"], _UNIT)
+
+
+def _compare(
+    media: pa.Table, snapshot: Snapshot | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], int, set[int]]:
+    """Against the snapshot: each medium's shard number (-1: new) and whether it is the same file; how many media were
+    removed, and the numbers of the shards that held those.
+    """
+    place, same = np.full(len(media), -1), np.zeros(len(media), bool)
+    if snapshot is None:
+        return place, same, 0, set()
+    known = snapshot.media().combine_chunks()
+    names = pa.array([shard.name for shard in snapshot.shards], pa.string())
+    shard_of = pc.index_in(known["shard"], names).to_numpy().astype(np.int64)
+    keys, known_keys = _keys(media), _keys(known)
+    found = pc.fill_null(pc.index_in(keys, known_keys), -1).to_numpy().astype(np.int64)
+    there = found >= 0
+    place[there] = shard_of[found[there]]
+    same[there] = True
+    for column in ("size", "mtime_ns"):
+        same[there] &= known[column].to_numpy()[found[there]] == media[column].to_numpy()[there]
+    missing = pc.invert(pc.is_in(known_keys, keys)).to_numpy()
+    return place, same, int(missing.sum()), set(shard_of[missing].tolist())
+
+
+def _cut(media: pa.Table, roots: dict[str, str], digest: str, config: BuildConfig) -> Iterator[ShardPlan]:
+    """Shards of about `shard_samples` samples, each of one dataset and split, media in path order."""
+    frames = config.read.n if config.read.frames == "spread" else _FRAMES_GUESSED
+    media = media.sort_by([("dataset", "ascending"), ("split", "ascending"), ("path", "ascending")])
+    group = pc.binary_join_element_wise(media["dataset"], media["split"], _UNIT).to_pylist()
+    samples = [config.view.views * (frames if kind == "video" else 1) for kind in media["kind"].to_pylist()]
+    start = held = 0
+    for row in range(len(media) + 1):
+        ends = row == len(media) or group[row] != group[start]
+        if row > start and (ends or held + samples[row] > config.shard_samples):
+            part = media.slice(start, row - start)
+            dataset, split = group[start].split(_UNIT)
+            content = media_digest(part)
+            unique = hashlib.sha256(f"{digest}{content}".encode()).hexdigest()[:16]
+            label = re.sub(r"[^A-Za-z0-9]+", "-", f"{dataset}-{split}").strip("-")[:64]
+            yield ShardPlan(f"{label}-{unique}", dataset, split, roots[dataset], part, content, digest)
+            start, held = row, 0
+        if row < len(media):
+            held += samples[row]

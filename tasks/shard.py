@@ -1,0 +1,260 @@
+"""One shard from its media: read -> detect -> align -> depth -> views -> write, batch by batch.
+
+Every medium ends as samples or as a row of the reject list with its reason; a bad one never stops the others. The bytes
+depend on the plan and the config alone: not on batch size, worker, or how often a build was killed before.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from storage.schema import LIVE, Sample
+from storage.shard_info import ShardInfo
+from storage.writer import existing_shard, shard_writer
+from tasks.align import Aligner, align
+from tasks.augment import view_affine, view_rng
+from tasks.config import BuildConfig, aligner_of, detector_of
+from tasks.depth import Depth, depth_map
+from tasks.detect import choose_face
+from tasks.errors import MediumError, Stopped
+from tasks.plan import ShardPlan
+from tasks.read import Frame, read_frames
+from tasks.read_ahead import ReadAhead
+from tasks.warp import Affine, affine_scale, apply_affine, warp
+
+Timings = dict[str, float]  # stage -> seconds; `read` runs beside the others, `wait` is what they waited for it
+
+_READ_AHEAD_BYTES = 256 << 20  # decoded frames held ahead; 16 frames of 4K are 400 MB
+_BATCH_BYTES = 256 << 20
+_COPIED = ("dataset", "path", "split", "subject", "session", "label", "attack", "attack_detail", "extra")
+
+
+@dataclass
+class _Face:
+    """One frame on its way through the steps; `error` ends it."""
+
+    medium: dict[str, Any]
+    number: int  # of the frame; -1 stands for the whole medium
+    image: Frame
+    error: MediumError | None = None
+    box: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(4, np.float32))
+    box_source: str = "given"
+    score: float = math.nan
+    points: npt.NDArray[np.float32] | None = None  # (5, 2)
+    vertices: npt.NDArray[np.float32] | None = None  # (V, 3) px of the frame; None for a spoof
+    confidence: float = math.nan
+
+    @property
+    def live(self) -> bool:
+        return bool(self.medium["label"] == LIVE)
+
+
+def build_shard(
+    plan: ShardPlan, config: BuildConfig, store_url: str | Path, should_stop: Callable[[], bool] = lambda: False
+) -> tuple[ShardInfo, Timings]:
+    """Build the shard of `plan` into the store and return what was committed, with the seconds of each stage.
+
+    A complete shard of that name is verified and returned as it is, with no timings. `should_stop` is asked before every
+    batch; then, and on any other error, nothing of the shard is left. Raises Stopped, BuildError (weights), StoreError.
+    """
+    earlier = existing_shard(store_url, plan.name)
+    if earlier is not None:
+        return earlier, {}
+    timings: Timings = dict.fromkeys(("read", "wait", "detect", "align", "warp", "depth", "write"), 0.0)
+    meta = {
+        "dataset": plan.dataset,
+        "split": plan.split,
+        "media": plan.media_digest,
+        "config": plan.config_digest,
+        **config.models(),
+    }
+    frames = ReadAhead(_read(plan, config, timings), lambda face: face.image.nbytes, _READ_AHEAD_BYTES)
+    with shard_writer(store_url, plan.name, config.store, meta) as writer, frames:
+        for batch in _batches(frames, config.batch, timings):
+            if should_stop():
+                raise Stopped(f"shard {plan.name}: stopped on request; nothing of it was kept")
+            with _timed(timings, "detect"):
+                _detect(batch, config)
+            with _timed(timings, "align"):
+                _align(batch, config)
+            for face in batch:
+                samples = _samples(face, config, timings)
+                with _timed(timings, "write"):
+                    if face.error is None:
+                        writer.write(samples)
+                    else:
+                        writer.reject(_reject_row(face, face.error))
+    return writer.info, timings
+
+
+def _read(plan: ShardPlan, config: BuildConfig, timings: Timings) -> Iterator[_Face]:
+    """Every frame of every medium; what cannot be read comes as a face with an error."""
+    root = Path(plan.root)
+    for medium in plan.media.to_pylist():
+        number = -1
+        started = time.perf_counter()
+        try:
+            for number, image in read_frames(root / medium["path"], medium["kind"], config.read):
+                timings["read"] += time.perf_counter() - started
+                yield _Face(medium, number, image)
+                started = time.perf_counter()
+        except MediumError as error:
+            # after good frames: the rest of a video that breaks off, noted at the first frame that is missing
+            missing = number + 1 if number >= 0 else -1
+            yield _Face(medium, missing, np.zeros((0, 0, 3), np.uint8), error)
+        timings["read"] += time.perf_counter() - started
+
+
+def _batches(faces: Iterable[_Face], limit: int, timings: Timings) -> Iterator[list[_Face]]:
+    """Batches of at most `limit` frames, fewer where they are large; a batch's size never changes what is in a sample."""
+    batch: list[_Face] = []
+    held = 0
+    items = iter(faces)
+    while True:
+        with _timed(timings, "wait"):
+            face = next(items, None)
+        if batch and (face is None or len(batch) == limit or held + face.image.nbytes > _BATCH_BYTES):
+            yield batch
+            batch, held = [], 0
+        if face is None:
+            return
+        batch.append(face)
+        held += face.image.nbytes
+
+
+def _detect(batch: list[_Face], config: BuildConfig) -> None:
+    """Find the face that each frame is about: the detector's, told apart by the given box; or the given box itself."""
+    faces = [face for face in batch if face.error is None]
+    detector = detector_of(config.detect)
+    found = detector([face.image for face in faces]) if detector and faces else [None] * len(faces)
+    for face, candidates in zip(faces, found, strict=True):
+        given, given_points = _given(face)
+        chosen = None if candidates is None else choose_face(candidates, given, config.detect)
+        if detector and candidates is not None and chosen is not None:
+            face.box, face.score = candidates.boxes[chosen], float(candidates.scores[chosen])
+            points = candidates.points[chosen]
+            face.points = points if np.isfinite(points).all() else None
+            face.box_source = detector.name
+        elif given is not None and (detector is None or config.fallback_to_given):
+            face.box, face.points = given, given_points
+            face.error = _box_error(given, face.image, config.detect.min_size)
+        elif candidates is None:
+            face.error = MediumError("bad-box", "the dataset gives no box, and the detector is `given`")
+        elif not len(candidates):
+            face.error = MediumError("no-face", f"no face with a score of {config.detect.min_score:g} or more")
+        elif (sides := candidates.boxes[:, 2:] - candidates.boxes[:, :2]).min(axis=1).max() < config.detect.min_size:
+            face.error = MediumError("too-small", f"the largest face is {sides.max():.0f} px wide or high")
+        else:
+            face.error = MediumError("no-face", f"{len(candidates)} faces, but none where the dataset's box is")
+
+
+def _given(face: _Face) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None]:
+    """The dataset's box (4,) and points (5, 2) in pixels of the frame."""
+    height, width = face.image.shape[:2]
+    frame = face.medium["box_frame"]
+    scale = np.array([width / frame[0], height / frame[1]] if frame else [1.0, 1.0], np.float32)
+    box, points = face.medium["box"], face.medium["points"]
+    return (
+        None if box is None else (np.reshape(box, (2, 2)).astype(np.float32) * scale).ravel(),
+        None if points is None else np.reshape(points, (5, 2)).astype(np.float32) * scale,
+    )
+
+
+def _box_error(box: npt.NDArray[np.float32], image: Frame, min_size: float) -> MediumError | None:
+    x1, y1, x2, y2 = (float(v) for v in box)
+    if not (np.isfinite(box).all() and x2 > 0 and y2 > 0 and x1 < image.shape[1] and y1 < image.shape[0]):
+        return MediumError("bad-box", f"the dataset's box {x1:g}, {y1:g}, {x2:g}, {y2:g} is not in the picture")
+    if not min(x2 - x1, y2 - y1) >= min_size:
+        return MediumError("too-small", f"the dataset's box is {x2 - x1:g} x {y2 - y1:g} px")
+    return None
+
+
+def _align(batch: list[_Face], config: BuildConfig) -> None:
+    """Dense vertices for the live faces; a spoof's depth is zero by definition and needs none."""
+    faces = [face for face in batch if face.error is None and face.live]
+    if not faces:
+        return
+    boxes = np.stack([face.box for face in faces])
+    aligner = aligner_of(config.align)
+    results = align([face.image for face in faces], boxes, [face.points for face in faces], aligner)
+    for face, result in zip(faces, results, strict=True):
+        face.vertices, face.confidence = result.vertices, result.confidence
+        if not np.isfinite(result.vertices).all():
+            face.error = MediumError("align-failed", "the aligner gave vertices that are not finite")
+        elif not result.confidence >= config.min_confidence:
+            face.error = MediumError(
+                "align-failed", f"the aligner's confidence is {result.confidence:.3f}, below {config.min_confidence:g}"
+            )
+
+
+def _samples(face: _Face, config: BuildConfig, timings: Timings) -> list[Sample]:
+    """All views of a frame, or none: then `face.error` says why."""
+    samples: list[Sample] = []
+    if face.error is not None:
+        return samples
+    row = {name: face.medium[name] for name in _COPIED} | {
+        "frame": face.number,
+        "box": face.box.tolist(),
+        "box_source": face.box_source,
+        "score": face.score,
+        "points": None if face.points is None else face.points.ravel().tolist(),
+        "confidence": face.confidence,
+        "source_size": face.medium["size"],
+        "source_mtime_ns": face.medium["mtime_ns"],
+    }
+    key = (face.medium["dataset"], face.medium["path"], face.number)
+    try:
+        for view in range(config.view.views):
+            affine = view_affine(face.box, view, view_rng(config.seed, *key, view), config.view)
+            with _timed(timings, "depth"):
+                depth = _depth(face.vertices, affine, config, aligner_of(config.align)) if face.live else None
+            with _timed(timings, "warp"):
+                image = warp(face.image, affine, config.view.size)
+            samples.append(Sample(image, depth, {**row, "view": view, "crop": affine.ravel().tolist()}))
+    except MediumError as error:
+        face.error = error
+    return samples
+
+
+def _depth(vertices: npt.NDArray[np.float32] | None, affine: Affine, config: BuildConfig, aligner: Aligner) -> Depth:
+    """The vertices are moved into the crop and rasterised there: depth is never resampled."""
+    assert vertices is not None  # live frames without an error are aligned
+    moved = np.column_stack([apply_affine(affine, vertices[:, :2]), vertices[:, 2] * affine_scale(affine)])
+    depth = depth_map(moved, aligner.triangles, config.view.size, config.depth)
+    if not depth.any():
+        raise MediumError("align-failed", "the aligned face lies outside its crop")
+    return depth
+
+
+def _reject_row(face: _Face, error: MediumError) -> dict[str, Any]:
+    medium = face.medium
+    # a picture has one frame: without it, the whole medium is out
+    frame = -1 if medium["kind"] == "image" else face.number
+    return {name: medium[name] for name in ("dataset", "path", "split", "label", "attack")} | {
+        "frame": frame,
+        "reason": error.reason,
+        "detail": error.detail,
+        "source_size": medium["size"],
+        "source_mtime_ns": medium["mtime_ns"],
+    }
+
+
+@contextmanager
+def _timed(timings: Timings, stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[stage] += time.perf_counter() - started
+
+
+__all__ = ["BuildConfig", "ShardPlan", "Timings", "build_shard"]
