@@ -12,12 +12,14 @@ which is computed from the footer and `image_nbytes`, and then mapped (about 10 
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from isal.isal_zlib import crc32
 
 from storage.codecs import Encoded
 from storage.config import StoreConfig
@@ -44,7 +46,7 @@ class Writer:
     """Writes a row group whenever 64 rows are there, however they were handed in."""
 
     def __init__(self, path: Path, config: StoreConfig, meta: dict[str, Any]) -> None:
-        self._config = config
+        self._path, self._config = path, config
         self._meta = json.dumps(meta, sort_keys=True)
         self._rows: list[Encoded] = []
         self._columns = COLUMNS.empty_table()
@@ -78,8 +80,13 @@ class Writer:
             "image_size": list(size),
             "depth_dtype": depth_dtype.name,
         }
-        self._file.add_key_value_metadata({"pseudodepth": json.dumps(about), "meta": self._meta})
+        notes = {"pseudodepth": json.dumps(about), "meta": self._meta, "footer_crc32": "0" * 8}
+        self._file.add_key_value_metadata(notes)
         self._file.close()
+        with self._path.open("r+b") as file:
+            place, crc = _footer_seal(file, self._path)
+            file.seek(place)
+            file.write(crc)
 
     def abort(self) -> None:
         """Close the file handle; what was written is thrown away by the caller."""
@@ -115,7 +122,7 @@ class Writer:
 def index(path: Path) -> PixelIndex:
     """Where the pixels of a shard lie; raises Damaged or UnknownVersion that names it."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with _opened(path) as file:
             notes = file.metadata.metadata or {}
             about = json.loads(notes[b"pseudodepth"])
             check_version(about["schema_version"], path)
@@ -147,11 +154,45 @@ def index(path: Path) -> PixelIndex:
 def columns(path: Path, names: list[str]) -> pa.Table:
     """The named columns of a shard as a table of COLUMNS types; raises Damaged."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with _opened(path) as file:
             table = file.read(columns=names, use_threads=False).select(names)  # threads would not survive a fork
             return table.cast(pa.schema([COLUMNS.field(name) for name in names]))
     except _PQ_ERRORS as error:
         raise Damaged(f"{path}: columns are not readable ({error}); run `pseudodepth verify`, then rebuild") from error
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open the file, its footer checked first: pyarrow aborts the whole process on some damaged ones."""
+    with path.open("rb") as file:
+        place, crc = _footer_seal(file, path)
+        file.seek(place)
+        if file.read(8) != crc:
+            raise Damaged(f"{path}: the footer does not fit its checksum")
+        file.seek(0)
+        with pq.ParquetFile(file, page_checksum_verification=True) as shard:
+            yield shard
+
+
+def _footer_seal(file: BinaryIO, path: Path) -> tuple[int, bytes]:
+    """Where the footer keeps its checksum, and what it should be: 8 hex digits, counted with zeros in their place.
+
+    Parquet checks its pages only, so the footer vouches for itself through a note in it.
+    """
+    end = file.seek(0, 2)
+    file.seek(max(0, end - 8))
+    tail = file.read(8)
+    length = int.from_bytes(tail[:4], "little")
+    if tail[4:] != b"PAR1" or length + 12 > end:
+        raise Damaged(f"{path}: not a whole Parquet file")
+    file.seek(end - 8 - length)
+    footer = file.read(length)
+    mark = b"footer_crc32\x18\x08"  # the key, then a string of 8 bytes in Thrift's compact protocol
+    place = footer.rfind(mark) + len(mark)
+    if place < len(mark):
+        raise Damaged(f"{path}: the footer has no checksum; it was not written by pseudodepth")
+    crc = crc32(footer[:place] + b"0" * 8 + footer[place + 8 :])
+    return end - 8 - length + place, f"{crc:08x}".encode()
 
 
 def _starts(metadata: pq.FileMetaData, leaf: str, nbytes: np.ndarray) -> np.ndarray:
@@ -159,9 +200,9 @@ def _starts(metadata: pq.FileMetaData, leaf: str, nbytes: np.ndarray) -> np.ndar
     starts, row = np.full(len(nbytes), -1, np.int64), 0
     for g in range(metadata.num_row_groups):
         group = metadata.row_group(g)
-        chunk = next(c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == leaf)
-        if chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page:
-            raise Damaged(f"{leaf} is compressed or has a dictionary; the file was not written by pseudodepth")
+        chunk = next((c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == leaf), None)
+        if chunk is None or chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page:
+            raise Damaged(f"{leaf} is missing, compressed or has a dictionary; the file was not written by pseudodepth")
         rows = np.arange(row, row + group.num_rows)
         rows = rows[nbytes[rows] > 0]
         end = chunk.data_page_offset + chunk.total_compressed_size

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from storage.codecs import DECODERS
 from storage.errors import Damaged
 
 
@@ -32,6 +33,8 @@ class PixelIndex:
 
     def check(self, file_bytes: int) -> None:
         """Raise Damaged unless every span lies inside the file."""
+        if {self.image_codec, self.depth_codec} - DECODERS.keys():
+            raise Damaged(f"unknown codecs {self.image_codec!r} and {self.depth_codec!r}")
         n = len(self)
         arrays = (self.image_nbytes, self.image_crc32, self.depth_start, self.depth_nbytes, self.depth_crc32)
         if any(a.shape != (n,) for a in arrays):

@@ -17,7 +17,7 @@ from storage.location import SNAPSHOTS, inside, local_path
 from storage.reader import ShardReader, known_columns, open_shard
 from storage.schema import COLUMNS, REJECT_COLUMNS, SCHEMA_VERSION
 from storage.sealed import seal, unseal
-from storage.shard_info import ShardInfo, shard_info
+from storage.shard_info import ShardInfo, check_file, shard_info
 
 _FILE = re.compile(r"(\d{8,})\.json")
 # what a build compares media by; a medium counts as known whether it gave samples or was rejected
@@ -73,6 +73,8 @@ class Snapshot:
         if shard.rejects_file is None:
             return REJECT_COLUMNS.empty_table()
         path = inside(self.root, shard.rejects_file)
+        # small, and pyarrow aborts the process on some damaged footers: only intact bytes may reach it
+        check_file(self.root, shard.rejects_file, shard.rejects_sha256)
         try:
             table = pq.read_table(path, use_threads=False, page_checksum_verification=True, partitioning=None)
             return table.select(REJECT_COLUMNS.names).cast(REJECT_COLUMNS)
@@ -120,8 +122,9 @@ class Store:
         except (KeyError, TypeError, ValueError) as error:
             raise Damaged(f"{path}: not a snapshot ({error!r}); restore the file or rebuild") from error
         for shard in shards:
-            for file in filter(None, (shard.file, shard.rejects_file)):
-                inside(self.root, file)
+            inside(self.root, shard.file)
+            if shard.rejects_file is not None:
+                inside(self.root, shard.rejects_file)
         return snapshot
 
     def commit(

@@ -1,0 +1,69 @@
+"""A build that is killed with SIGKILL at its n-th file-system step, for test_faults.py: one child process a step.
+
+Usage: build_and_die.py FOLDER FORMAT. For n = 1, 2, ...: a fresh store FOLDER/<n> is built in a child that kills itself
+just before its n-th open, rename, link, unlink or fsync inside the store; ends with the first n that the build survives.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from storage.config import StoreConfig
+from storage.snapshot import Store
+from storage.writer import existing_shard, shard_writer
+from tests.fixtures.samples import make_samples, reject_row
+
+STEPS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir"}
+
+
+def build(root, format, after_batch=lambda: None):
+    """Two shards and a snapshot, going on from whatever is there: what a builder does."""
+    store, infos = Store(root), []
+    for k in range(2):
+        info = existing_shard(root, f"s{k}")
+        if info is None:
+            with shard_writer(root, f"s{k}", StoreConfig(format=format), {"plan": k}) as writer:
+                for first in range(100 * k, 100 * k + 100, 20):
+                    writer.write(make_samples(20, first=first, size=24))
+                    after_batch()
+                writer.reject(reject_row(k))
+            info = writer.info
+        infos.append(info)
+    current = store.current()
+    if current is not None and current.shards == tuple(infos):
+        return current
+    return store.commit(infos, parent=current, config={}, lineage={})
+
+
+def die_at(n, root):
+    """Count the interpreter's own audit events; nothing of the code under test is replaced."""
+    count = 0
+
+    def hook(event, args):
+        nonlocal count
+        if event in STEPS and any(str(root) in str(arg) for arg in args):
+            count += 1
+            if count == n:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def main():
+    folder, format = Path(sys.argv[1]), sys.argv[2]
+    for n in range(1, 1000):
+        child = os.fork()
+        if child == 0:
+            root = folder / str(n)
+            die_at(n, root)
+            build(root, format)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status):
+            sys.exit(os.WEXITSTATUS(status))
+        assert os.WTERMSIG(status) == signal.SIGKILL, status
+
+
+if __name__ == "__main__":
+    main()

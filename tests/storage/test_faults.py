@@ -1,0 +1,128 @@
+"""Killed, interrupted and starved builds: what is there afterwards is whole, and going on gives the same bytes."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from storage.atomic import PartFile
+from storage.config import StoreConfig
+from storage.errors import StoreError
+from storage.reader import open_shard
+from storage.snapshot import Store
+from storage.verify import verify
+from storage.writer import existing_shard, shard_writer
+from tests.fixtures.samples import make_samples, reject_row
+from tests.storage.build_and_die import build
+
+ROOT = Path(__file__).parents[2]
+
+
+def visible(root):
+    """Files under final names, without the temporary ones of a killed writer."""
+    return {
+        p.relative_to(root).as_posix(): p.read_bytes()
+        for p in root.rglob("*")
+        if p.is_file() and p.suffix and p.name[0] != "."
+    }
+
+
+def shard_sums(snapshot):
+    return [(s.name, s.sha256, s.rejects_sha256) for s in snapshot.shards]
+
+
+@pytest.mark.parametrize("format", ["hdf5", "parquet"])
+def test_a_build_killed_before_any_file_system_step_goes_on_to_the_same_store(tmp_path, format):
+    undisturbed = build(tmp_path / "undisturbed", format)
+    command = [sys.executable, "-m", "tests.storage.build_and_die", str(tmp_path / "killed"), format]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=300)
+    killed = sorted((tmp_path / "killed").iterdir(), key=lambda path: int(path.name))
+    assert len(killed) > 20
+    for root in killed:
+        for name in ("s0", "s1"):  # what stands under a final name is whole
+            for path in (root / "shards").glob(f"{name}.[hp]*"):
+                open_shard(path).check()
+        assert Store(root).current() in (None, Store(root).current())
+        snapshot = build(root, format)
+        assert shard_sums(snapshot) == shard_sums(undisturbed)
+        report = verify(root)
+        assert report.ok, report.problems
+        assert report.orphans == []
+        shards = {k: v for k, v in visible(root).items() if not k.startswith("snapshots")}
+        assert shards == {k: v for k, v in visible(tmp_path / "undisturbed").items() if not k.startswith("snapshots")}
+
+
+@pytest.mark.parametrize("format", ["hdf5", "parquet"])
+def test_a_build_killed_from_outside_in_mid_write_goes_on_to_the_same_bytes(tmp_path, format):
+    undisturbed = build(tmp_path / "undisturbed", format)
+    code = (
+        "import sys, time\nfrom tests.storage.build_and_die import build\n"
+        "def tell():\n    print('batch', flush=True)\n    time.sleep(0.05)\n"
+        f"build(sys.argv[1], {format!r}, tell)"
+    )
+    root = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", code, str(root)], cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    for _ in range(8):  # the first shard is complete, the second has its first batches
+        process.stdout.readline()
+    time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    first = existing_shard(root, "s0")
+    assert first is not None
+    assert existing_shard(root, "s1") is None
+    assert Store(root).current() is None
+    assert not (root / "shards" / f"s1{Path(first.file).suffix}").exists()
+    assert shard_sums(build(root, format)) == shard_sums(undisturbed)
+    assert verify(root).orphans == []
+
+
+@pytest.mark.parametrize("config", [StoreConfig(), StoreConfig(format="parquet", image="raw")])
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path, config):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writes then fail with an OSError, as on a full disk
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        with (
+            pytest.raises(StoreError, match=r"shards/s\..*could not be written"),
+            shard_writer(tmp_path, "s", config) as w,
+        ):
+            w.reject(reject_row())
+            for first in range(0, 100, 20):
+                w.write(make_samples(20, first=first))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, old)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_leftovers_of_dead_writers_are_swept_and_living_ones_spared(tmp_path):
+    final = tmp_path / "shards" / "s.h5"
+    alive = PartFile(final)
+    dead = final.with_name(".s.h5.00000000.part.h5")
+    dead.write_bytes(b"half")
+    other = PartFile(final)
+    assert alive.path.exists()
+    assert not dead.exists()
+    alive.path.write_bytes(b"one")
+    alive.commit()
+    other.discard()
+    assert os.listdir(final.parent) == ["s.h5"]
+    assert final.read_bytes() == b"one"
+
+
+def test_an_exclusive_commit_never_replaces(tmp_path):
+    final = tmp_path / "00000001.json"
+    final.write_bytes(b"first")
+    part = PartFile(final)
+    part.path.write_bytes(b"second")
+    with pytest.raises(FileExistsError):
+        part.commit(exclusive=True)
+    assert final.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["00000001.json"]
