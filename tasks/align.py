@@ -29,7 +29,9 @@ class AlignConfig(BaseModel):
     )
     face_landmarker: Path | None = Field(None, description="your own face_landmarker.task; None: the packaged one")
     prnet_weights: Path | None = Field(None, description="prnet.safetensors")
-    passes: int = Field(2, ge=1, le=4, description="facemesh: how often the face is cropped again around its vertices")
+    # measured, error in inter-ocular distances after 1, 2, 3 passes: from a detector's box 0.01, 0.005, 0.003; from a
+    # box that is 1.4 times too large 0.09, 0.02, 0.006
+    passes: int = Field(2, ge=1, le=4, description="facemesh: crops a face; the 2nd and later are cut around the mesh")
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,6 @@ def load_checkpoint(path: Path, what: str, official: str) -> tuple[Any, str]:
             if not digest.startswith(official):
                 raise
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=False), digest
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # a damaged pickle can raise anything
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise BuildError(f"{path} is damaged or no checkpoint that is safe to load ({reason}). {hint}") from error

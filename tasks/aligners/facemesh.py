@@ -132,8 +132,8 @@ def _interpreter(network: bytes, bundle: Path | None) -> Interpreter:
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise BuildError(f"{what} is no network that LiteRT can run: {str(error).splitlines()[0]}") from error
-    shapes = [tuple(interpreter.get_input_details()[0]["shape"])]
-    shapes += [tuple(output["shape"]) for output in interpreter.get_output_details()[:2]]
+    tensors = [interpreter.get_input_details()[0], *interpreter.get_output_details()[:2]]
+    shapes = [tuple(tensor["shape"].tolist()) for tensor in tensors]
     expected = [(1, SIZE, SIZE, 3), (1, 1, 1, 1434), (1, 1, 1, 1)]
     if shapes != expected:
         raise BuildError(f"{what} has input and outputs of shapes {shapes}, expected {expected}")
