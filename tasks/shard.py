@@ -63,8 +63,9 @@ def build_shard(
 ) -> tuple[ShardInfo, Timings]:
     """Build the shard of `plan` into the store and return what was committed, with the seconds of each stage.
 
-    A complete shard of that name is verified and returned as it is, with no timings. `should_stop` is asked before every
-    batch; then, and on any other error, nothing of the shard is left. Raises Stopped, BuildError (weights), StoreError.
+    A complete shard of that name is verified and returned as it is, with no timings. `should_stop` is asked before
+    every batch; then, and on any other error, nothing of the shard is left. Raises Stopped, StoreError, and BuildError
+    for missing weights.
     """
     earlier = existing_shard(store_url, plan.name)
     if earlier is not None:
@@ -110,12 +111,14 @@ def _read(plan: ShardPlan, config: BuildConfig, timings: Timings) -> Iterator[_F
         except MediumError as error:
             # after good frames: the rest of a video that breaks off, noted at the first frame that is missing
             missing = number + 1 if number >= 0 else -1
+            # without the root: where a dataset lies must not change a shard's bytes
+            error = MediumError(error.reason, error.detail.replace(f"{root}/", ""))
             yield _Face(medium, missing, np.zeros((0, 0, 3), np.uint8), error)
         timings["read"] += time.perf_counter() - started
 
 
 def _batches(faces: Iterable[_Face], limit: int, timings: Timings) -> Iterator[list[_Face]]:
-    """Batches of at most `limit` frames, fewer where they are large; a batch's size never changes what is in a sample."""
+    """Batches of at most `limit` frames, fewer where they are large."""
     batch: list[_Face] = []
     held = 0
     items = iter(faces)

@@ -1,0 +1,220 @@
+"""Plans: the same work has the same name, and only what changed is done again."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from storage.snapshot import Snapshot, Store
+from tasks.config import BuildConfig
+from tasks.errors import BuildError
+from tasks.plan import Plan, media_digest, plan_build
+from tasks.shard import build_shard
+from tasks.sources import Scan, scan
+from tests.fixtures.trees import celeba_spoof, folder_tree, save
+
+# two media a shard; the pictures have no faces, so every medium is rejected, and known all the same
+CONFIG = BuildConfig.model_validate({"shard_samples": 2, "read": {"n": 2}})
+
+
+def build(scans: Sequence[Scan], store: Path, config: BuildConfig = CONFIG) -> tuple[Plan, Snapshot]:
+    target = Store(store)
+    current = target.current()
+    work = plan_build(scans, current, config)
+    shards = [*work.keep, *(build_shard(shard, config, store)[0] for shard in work.shards)]
+    return work, target.commit(shards, parent=current, config={}, lineage={})
+
+
+def counts(work: Plan) -> dict[str, int]:
+    names = ("unchanged", "again", "new", "changed", "removed")
+    return {name: getattr(work, name) for name in names if getattr(work, name)}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder tree and a store of it."""
+    base = tmp_path_factory.mktemp("built")
+    build([scan("folder", folder_tree(base / "data"))], base / "store")
+    return base
+
+
+@pytest.fixture
+def base(built: Path, tmp_path: Path) -> Path:
+    shutil.copytree(built, tmp_path / "b", symlinks=True)  # keeps times
+    return tmp_path / "b"
+
+
+def replan(base: Path, config: BuildConfig = CONFIG) -> Plan:
+    return plan_build([scan("folder", base / "data")], Store(base / "store").current(), config)
+
+
+def test_the_same_media_have_the_same_plan_wherever_they_lie(tmp_path: Path) -> None:
+    folder_tree(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "elsewhere" / "b")
+    first, second = (plan_build([scan("folder", tmp_path / p)], None, CONFIG) for p in ("a", "elsewhere/b"))
+    assert [shard.name for shard in first.shards] == [shard.name for shard in second.shards]
+    assert [shard.root for shard in first.shards] != [shard.root for shard in second.shards]
+
+
+def test_shards_hold_one_dataset_and_split_in_path_order_and_every_medium_once(tmp_path: Path) -> None:
+    scans = [scan("folder", folder_tree(tmp_path / "f")), scan("celeba-spoof", celeba_spoof(tmp_path / "c"))]
+    work = plan_build(scans, None, CONFIG)
+    seen = []
+    for shard in work.shards:
+        rows = shard.media.to_pylist()
+        assert {(row["dataset"], row["split"]) for row in rows} == {(shard.dataset, shard.split)}
+        assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
+        assert shard.name.startswith(f"{shard.dataset}-{shard.split}-")
+        seen += [(row["dataset"], row["path"]) for row in rows]
+    assert len(set(seen)) == len(seen) == sum(len(s.media) for s in scans)
+    assert counts(work) == {"new": len(seen)}
+    order = plan_build(scans[::-1], None, CONFIG)
+    assert [shard.name for shard in order.shards] == [shard.name for shard in work.shards]
+
+
+def test_shards_are_cut_by_samples_not_by_media(tmp_path: Path) -> None:
+    for number in range(6):
+        save(tmp_path / f"train/live/a/{number}.png", seed=number)
+    (tmp_path / "train/live/a/3.mp4").write_bytes(b"x")
+    scans = [scan("folder", tmp_path)]
+
+    def sizes(**options: object) -> list[int]:
+        return [len(shard.media) for shard in plan_build(scans, None, BuildConfig.model_validate(options)).shards]
+
+    assert sizes(shard_samples=100) == [7]
+    assert sizes(shard_samples=4, view={"views": 2}, read={"n": 2}) == [2, 1, 1, 2, 1]  # the video alone is four
+    assert sizes(shard_samples=1, read={"n": 8}) == [1] * 7  # a medium is never split
+
+
+def test_nothing_changed_is_nothing_to_do_and_rejected_media_are_known(base: Path) -> None:
+    work = replan(base)
+    current = Store(base / "store").current()
+    assert work.nothing_to_do
+    assert counts(work) == {"unchanged": 9}
+    assert work.keep == list(current.shards)
+    assert current.counts["rejects"] >= 9
+
+
+def test_a_new_medium_is_built_alone(base: Path) -> None:
+    save(base / "data/train/live/dave/9.png", seed=30)
+    work = replan(base)
+    assert counts(work) == {"unchanged": 9, "new": 1}
+    assert [shard.media["path"].to_pylist() for shard in work.shards] == [["train/live/dave/9.png"]]
+    assert not work.nothing_to_do
+
+
+def test_a_changed_medium_is_built_again_with_its_shard(base: Path) -> None:
+    save(base / "data/train/live/bob/2.png", seed=31)
+    work = replan(base)
+    assert counts(work) == {"unchanged": 7, "again": 1, "changed": 1}
+    assert [shard.media["path"].to_pylist() for shard in work.shards] == [
+        ["train/live/alice/monday/1.jpg", "train/live/bob/2.png"]
+    ]
+
+
+def test_a_new_time_alone_counts_as_changed(base: Path) -> None:
+    os.utime(base / "data/train/live/bob/2.png", ns=(1, 1))
+    assert counts(replan(base)) == {"unchanged": 7, "again": 1, "changed": 1}
+
+
+def test_a_removed_medium_takes_its_shard_along(base: Path) -> None:
+    (base / "data/train/live/bob/2.png").unlink()
+    work = replan(base)
+    assert counts(work) == {"unchanged": 7, "again": 1, "removed": 1}
+    assert [shard.media["path"].to_pylist() for shard in work.shards] == [["train/live/alice/monday/1.jpg"]]
+
+
+def test_removing_all_media_of_a_shard_is_something_to_do(base: Path) -> None:
+    for path in ("test/live/carol/clip.mp4", "test/spoof/3d-mask/7.tif"):
+        (base / "data" / path).unlink()
+    shutil.rmtree(base / "data/test")
+    work = replan(base)
+    assert not work.shards
+    assert not work.nothing_to_do
+    assert counts(work) == {"unchanged": 7, "removed": 2}
+
+
+def test_a_dataset_that_is_no_longer_given_is_removed(base: Path, tmp_path: Path) -> None:
+    work = plan_build([scan("celeba-spoof", celeba_spoof(tmp_path / "c"))], Store(base / "store").current(), CONFIG)
+    assert counts(work) == {"new": 9, "removed": 9}
+    assert work.keep == []
+
+
+@pytest.mark.parametrize(
+    ("options", "rebuilds"),
+    [
+        ({"seed": 1}, True),
+        ({"view": {"views": 2}}, True),
+        ({"depth": {"dtype": "uint16"}}, True),
+        ({"detect": {"min_score": 0.9}}, True),
+        ({"store": {"format": "parquet"}}, True),
+        ({"batch": 3}, False),  # how frames go through the networks
+        ({"shard_samples": 100}, False),  # how samples are cut; old shards stay as they are
+        ({"align": {"aligner": "facemesh"}}, False),  # what `auto` is here
+    ],
+)
+def test_a_config_that_changes_samples_rebuilds_and_no_other(base: Path, options: dict, rebuilds: bool) -> None:
+    config = BuildConfig.model_validate({**CONFIG.model_dump(), **options, "read": {"n": 2}})
+    work = replan(base, config)
+    assert counts(work) == ({"again": 9} if rebuilds else {"unchanged": 9})
+
+
+def test_the_next_snapshot_equals_one_built_at_once(base: Path, tmp_path: Path) -> None:
+    save(base / "data/train/live/bob/2.png", seed=31)
+    (base / "data/train/spoof/6.jpg").unlink()
+    save(base / "data/dev/live/erin/1.png", seed=32)
+    scans = [scan("folder", base / "data")]
+    _, refreshed = build(scans, base / "store")
+    _, fresh = build(scans, tmp_path / "fresh")
+    columns = ["dataset", "path", "size", "mtime_ns"]
+    key = [(name, "ascending") for name in columns[:2]]
+    assert refreshed.media().select(columns).sort_by(key).equals(fresh.media().select(columns).sort_by(key))
+    assert replan(base).nothing_to_do
+
+
+def test_a_new_label_in_the_json_rebuilds_the_shard_that_holds_it(tmp_path: Path) -> None:
+    root = celeba_spoof(tmp_path / "c")
+    build([scan("celeba-spoof", root)], tmp_path / "store")
+    file = root / "metas/intra_test/train_label.json"
+    entries = json.loads(file.read_text())
+    entries["Data/train/4980/spoof/000003.jpg"][40] = 9
+    file.write_text(json.dumps(entries))
+    work = plan_build([scan("celeba-spoof", root)], Store(tmp_path / "store").current(), CONFIG)
+    assert counts(work)["again"] in (1, 2)  # it, and its neighbour if the shard has one
+    assert "Data/train/4980/spoof/000003.jpg" in work.shards[0].media["path"].to_pylist()
+
+
+def test_the_digest_of_media_covers_every_column(tmp_path: Path) -> None:
+    media = scan("celeba-spoof", celeba_spoof(tmp_path)).media
+    assert media_digest(media) == media_digest(media.slice(0))
+    seen = {media_digest(media)}
+    rows = media.to_pylist()
+    others = {"label": 1, "size": 1, "mtime_ns": 1, "box": [1, 2, 3, 4.5], "box_frame": [1, 2], "points": [0.0] * 10}
+    for name in media.schema.names:
+        changed = [{**rows[0], name: others.get(name, "other")}, *rows[1:]]
+        seen.add(media_digest(media.from_pylist(changed, schema=media.schema)))
+    assert len(seen) == 1 + len(media.schema.names)
+
+
+def test_two_sources_of_one_name_are_refused(tmp_path: Path) -> None:
+    scans = [scan("folder", folder_tree(tmp_path / name)) for name in ("a", "b")]
+    with pytest.raises(BuildError, match="give one of them another dataset name"):
+        plan_build(scans, None, CONFIG)
+    renamed = scan("folder", tmp_path / "b", dataset="office")
+    assert plan_build([scans[0], renamed], None, CONFIG).new == 18
+
+
+@pytest.mark.parametrize(
+    "options", [{"detect": {"weights": "/nowhere/w.onnx"}}, {"align": {"face_landmarker": "/nowhere/face.task"}}]
+)
+def test_missing_weights_are_an_error_before_any_work(tmp_path: Path, options: dict) -> None:
+    with pytest.raises(BuildError, match="/nowhere"):
+        plan_build([scan("folder", folder_tree(tmp_path))], None, BuildConfig.model_validate(options))
+
+
+def test_options_that_do_not_go_together_are_an_error_before_any_work() -> None:
+    with pytest.raises(BuildError, match="z-over-max needs"):
+        BuildConfig.model_validate({"depth": {"normalize": "z-over-max"}}).digest()
