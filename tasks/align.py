@@ -25,13 +25,17 @@ class AlignConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     aligner: Literal["auto", "facemesh", "prnet", "face-alignment"] = Field(
-        "auto", description="auto: prnet if `prnet_weights` is set, else facemesh"
+        default="auto", description="auto: prnet if `prnet_weights` is set, else facemesh"
     )
-    face_landmarker: Path | None = Field(None, description="your own face_landmarker.task; None: the packaged one")
-    prnet_weights: Path | None = Field(None, description="prnet.safetensors")
+    face_landmarker: Path | None = Field(
+        default=None, description="your own face_landmarker.task; None: the packaged one"
+    )
+    prnet_weights: Path | None = Field(default=None, description="prnet.safetensors")
     # measured, error in inter-ocular distances after 1, 2, 3 passes: from a detector's box 0.01, 0.005, 0.003; from a
     # box that is 1.4 times too large 0.09, 0.02, 0.006
-    passes: int = Field(2, ge=1, le=4, description="facemesh: crops a face; the 2nd and later are cut around the mesh")
+    passes: int = Field(
+        default=2, ge=1, le=4, description="facemesh: crops a face; the 2nd and later are cut around the mesh"
+    )
 
 
 @dataclass(frozen=True)

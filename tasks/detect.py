@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from tasks.detectors import DETECTORS
 from tasks.errors import BuildError
 
-
 # Pixels of one batch. On one core batches gain nothing (160x160: 1.38 ms an image in ones or twelves) and larger ones
 # leave the caches (640x480: 15 ms in ones, 20 ms in eights) and cost memory.
 BATCH_PIXELS = 640 * 480
@@ -30,16 +29,19 @@ class DetectConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     detector: Literal["retinaface", "retinaface-resnet50", "face-alignment", "given"] = Field(
-        "retinaface", description="given: take the dataset's boxes and detect nothing"
+        default="retinaface", description="given: take the dataset's boxes and detect nothing"
     )
-    weights: Path | None = Field(None, description="your own weights file; None: the packaged or usual place")
+    weights: Path | None = Field(default=None, description="your own weights file; None: the packaged or usual place")
     # measured with retinaface: no non-face picture of scikit-image above 0.68, faces of 24 px from 0.87, of 32 px 0.98
-    min_score: float = Field(0.75, ge=0, le=1, description="faces below this score are not reported")
-    max_side: int = Field(640, ge=32, description="longer images are scaled down to this side for detection, px")
-    choose: Literal["nearest", "largest"] = Field(
-        "nearest", description="of many faces: the one nearest to the dataset's box (largest without one), or largest"
+    min_score: float = Field(default=0.75, ge=0, le=1, description="faces below this score are not reported")
+    max_side: int = Field(
+        default=640, ge=32, description="longer images are scaled down to this side for detection, px"
     )
-    min_size: float = Field(32, ge=0, description="faces whose shorter side is below this are not chosen, px")
+    choose: Literal["nearest", "largest"] = Field(
+        default="nearest",
+        description="of many faces: the one nearest to the dataset's box (largest without one), or largest",
+    )
+    min_size: float = Field(default=32, ge=0, description="faces whose shorter side is below this are not chosen, px")
 
 
 @dataclass(frozen=True)

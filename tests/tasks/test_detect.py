@@ -63,13 +63,13 @@ def test_points_come_in_the_order_of_the_image(detector):
 def test_a_batch_of_mixed_sizes_equals_one_at_a_time(detector):
     upright, other = photo(ASTRONAUT), photo(GRACE_HOPPER)
     small = resized(upright, 160, 160)
-    images = [upright, small, other, np.flipud(small).copy(), upright[:, ::-1].copy(), small[:, ::-1].copy()]
+    images = [upright, small, other, upright[:, ::-1].copy(), small[:, ::-1].copy()]
     together, alone = detector(images), [detector([image])[0] for image in images]
-    for many, one in zip(together, alone, strict=True):
-        assert len(many) == len(one)
-        np.testing.assert_allclose(many.boxes, one.boxes, atol=1e-2)
-        np.testing.assert_allclose(many.points, one.points, atol=1e-2)
-        np.testing.assert_allclose(many.scores, one.scores, atol=1e-4)
+    for many, one in zip(together, alone, strict=True):  # to the bit: a frame's crop never depends on its neighbours
+        assert len(many) > 0
+        assert np.array_equal(many.boxes, one.boxes)
+        assert np.array_equal(many.points, one.points)
+        assert np.array_equal(many.scores, one.scores)
     assert detector([]) == []
 
 
