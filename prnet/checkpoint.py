@@ -193,7 +193,7 @@ def _read_torch(source: Path) -> dict[str, Tensor]:
                 if (broken := archive.testzip()) is not None:
                     raise WeightsError(f"{source}: damaged: {broken} in it does not have its checksum")
         content = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         if isinstance(error, WeightsError):
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,88 @@
+"""PRNet as an aligner: 43,867 vertices a face (Feng et al. 2018, arXiv 1803.07835), with weights that the user imports.
+
+The released weights may be used for research at best and are not part of this program; `pseudodepth prnet import` makes
+`prnet.safetensors` from them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.align import AlignConfig
+from tasks.errors import BuildError, MediumError
+
+if TYPE_CHECKING:
+    from prnet import PRNet
+
+# where settings look when they are told nothing else
+DEFAULT_WEIGHTS = Path.home() / ".cache" / "pseudodepth" / "prnet.safetensors"
+# an edge this many times the mean spacing of the vertices is a tear in the surface; on a face the longest are 4-5
+TEAR = 10.0
+
+
+def load(config: AlignConfig) -> PRNetAligner:
+    """The network with the weights at `config.prnet_weights`; BuildError if not given, WeightsError if unusable."""
+    if config.prnet_weights is None:
+        raise BuildError(
+            "aligner prnet: no weights are configured. Make them with `pseudodepth prnet import CHECKPOINT --uv DIR "
+            f"-o {DEFAULT_WEIGHTS}` and set prnet_weights to that file, or choose the aligner facemesh"
+        )
+    from prnet import PRNet
+
+    return PRNetAligner(PRNet.load(config.prnet_weights))
+
+
+class PRNetAligner:
+    """Aligner: see `tasks.align.Aligner`. One pass, on CUDA where there is one.
+
+    `confidence` is the share of vertices inside the crop times the share of triangles that are not torn: a position map
+    of a face is a smooth sheet, one of something else is not. The network has no output that says "this is a face".
+    """
+
+    name = "prnet"
+    passes = 1
+
+    def __init__(self, network: PRNet) -> None:
+        self._network = network
+        self.size = network.size
+        self.triangles = network.triangles
+        self.weights_sha256 = network.weights_sha256
+        self.version = f"resfcn256 width {network.about.get('width', 1)} ({network.weights_sha256[:12]})"
+
+    def first_crop(self, box: NDArray[np.floating], points: NDArray[np.floating] | None) -> NDArray[np.float64]:
+        """Affine (2, 3): the original's rule for a given box, a square of 1.6 times the box's mean side around it.
+
+        MediumError `bad-box` if the box has no extent.
+        """
+        from prnet.crop import crop_affine
+
+        try:
+            return crop_affine(box, "box", self.size)
+        except ValueError as error:
+            raise MediumError("bad-box", str(error)) from error
+
+    def next_crop(self, vertices: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """None: one pass."""
+        return None
+
+    def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `tasks.align.Aligner`."""
+        vertices = self._network.vertices(crops)
+        return vertices, np.array([sanity(face, self.triangles, self.size) for face in vertices], np.float32)
+
+
+def sanity(vertices: NDArray[np.float32], triangles: NDArray[np.int32], size: int) -> float:
+    """In [0, 1]: share of vertices (V, 3) crop px inside the crop, times the share of triangles without a torn edge."""
+    plane = vertices[:, :2]
+    inside = ((plane >= 0) & (plane <= size - 1)).all(1).mean()
+    extent = np.linalg.norm(np.ptp(vertices, axis=0))
+    if not extent > 0:
+        return 0.0
+    corners = vertices[triangles]
+    edges = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(1)
+    whole = (edges < TEAR * extent / np.sqrt(len(vertices))).mean()
+    return float(inside * whole)

@@ -1,0 +1,92 @@
+"""PRNet as an aligner, with slim random weights: the interface, the crop rule, the confidence, the errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from prnet.errors import WeightsError
+from tasks.align import AlignConfig, align, load_aligner
+from tasks.aligners.prnet import DEFAULT_WEIGHTS, sanity
+from tasks.errors import BuildError, MediumError
+from tests.fixtures.prnet_layout import small_layout, write_slim_weights
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return write_slim_weights(tmp_path_factory.mktemp("prnet") / "prnet.safetensors")
+
+
+@pytest.fixture(scope="module")
+def aligner(weights):
+    return load_aligner(AlignConfig(aligner="prnet", prnet_weights=weights))
+
+
+def test_auto_is_prnet_when_its_weights_are_given(weights):
+    chosen = load_aligner(AlignConfig(prnet_weights=weights))
+    assert chosen.name == "prnet"
+    assert len(chosen.weights_sha256) == 64
+    assert chosen.version == f"resfcn256 width 0.0625 ({chosen.weights_sha256[:12]})"
+
+
+def test_crops_become_vertices_in_crop_pixels(aligner):
+    crops = np.random.default_rng(0).integers(0, 256, (3, aligner.size, aligner.size, 3), np.uint8)
+    vertices, confidence = aligner(crops)
+    assert vertices.dtype == confidence.dtype == np.float32
+    assert vertices.shape == (3, len(small_layout().vertex_index), 3)
+    assert confidence.shape == (3,)
+    assert ((confidence >= 0) & (confidence <= 1)).all()
+    assert aligner.triangles.max() < vertices.shape[1]
+
+
+def test_a_box_is_cropped_by_the_rule_for_given_boxes(aligner):
+    affine = aligner.first_crop(np.array([10.0, 20.0, 60.0, 90.0]), None)
+    corners = affine[:, :2] @ (np.array([35.0, 55.0]) - 96 / 2) + affine[:, 2]  # 1.6 x the mean side of 60
+    np.testing.assert_allclose(corners, [0, 0], atol=1e-9)
+    assert affine[0, 0] == pytest.approx(63 / 96)
+    assert aligner.next_crop(np.zeros((4, 3), np.float32)) is None
+
+
+def test_align_brings_the_vertices_back_to_the_image(aligner):
+    image = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
+    boxes = np.array([[30.0, 20.0, 100.0, 100.0], [60.0, 40.0, 90.0, 80.0]])
+    large, small = align([image, image], boxes, [None, None], aligner)
+    for face, box in ((large, boxes[0]), (small, boxes[1])):
+        centre, side = (box[:2] + box[2:]) / 2, 1.6 * (box[2:] - box[:2]).mean()
+        assert (np.abs(face.vertices[:, :2] - centre) < side * 0.61).all(), "0 to 1.1 of the square"
+        assert np.ptp(face.vertices[:, 2]) < side * 1.1
+
+
+def test_confidence_falls_with_what_lies_outside_and_with_tears():
+    layout = small_layout(64)
+    row, column = np.divmod(layout.vertex_index, 64)
+    depth = 30 * np.sqrt(np.clip(1 - ((row - 32) / 30) ** 2 - ((column - 32) / 32) ** 2, 0, 1))
+    sheet = np.stack([column, row, depth], 1).astype(np.float32)
+    assert sanity(sheet, layout.triangles, 64) == 1
+    half = sheet + np.float32([32, 0, 0])
+    assert 0.4 < sanity(half, layout.triangles, 64) < 0.6
+    noise = np.random.default_rng(0).uniform(0, 63, sheet.shape).astype(np.float32)
+    assert sanity(noise, layout.triangles, 64) < 0.4
+    assert sanity(np.zeros_like(sheet), layout.triangles, 64) == 0
+
+
+def test_missing_weights_say_what_to_do(tmp_path):
+    with pytest.raises(BuildError, match="pseudodepth prnet import"):
+        load_aligner(AlignConfig(aligner="prnet"))
+    with pytest.raises(WeightsError, match=r"gone.safetensors: no such weights file.*prnet import"):
+        load_aligner(AlignConfig(prnet_weights=tmp_path / "gone.safetensors"))
+
+
+def test_a_box_without_extent_rejects_the_medium_not_the_run(aligner):
+    with pytest.raises(MediumError) as caught:
+        aligner.first_crop(np.array([5.0, 5.0, 5.0, 5.0]), None)
+    assert caught.value.reason == "bad-box"
+
+
+def test_the_default_place_of_the_weights_is_known_without_torch():
+    assert DEFAULT_WEIGHTS.name == "prnet.safetensors"
+    code = "import sys, tasks.aligners.prnet; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
