@@ -96,7 +96,9 @@ def _look(
 
     coordinates = np.empty((*size, 2), np.float32)
     half = sheet.shape[1] / 2
-    medium_coordinates(np.linalg.inv(matrix), bend, float(rng.uniform(0.0, 0.03)), half, half, coordinates)
+    medium_coordinates(
+        np.linalg.inv(matrix).astype(np.float64), bend, float(rng.uniform(0.0, 0.03)), half, half, coordinates
+    )
     seen = np.empty((*size, sheet.shape[2]), np.float32)
     look_up(np.ascontiguousarray(sheet, dtype=np.float32), coordinates, 2, seen)
     step = np.abs(np.median(np.diff(coordinates[size[0] // 2, :, 0])))
@@ -127,7 +129,9 @@ def _bezel(rng: np.random.Generator, screen: Screen, emitted: F32) -> tuple[F32,
     border = int(rng.uniform(*screen.bezel) * w) + 3
     bar_x, bar_y = 0, 0
     if rng.random() < 0.3:  # the picture does not fill the panel
-        bar_x, bar_y = (int(rng.uniform(0.05, 0.3) * w), 0) if rng.random() < 0.5 else (0, int(rng.uniform(0.05, 0.2) * h))
+        bar_x, bar_y = (
+            (int(rng.uniform(0.05, 0.3) * w), 0) if rng.random() < 0.5 else (0, int(rng.uniform(0.05, 0.2) * h))
+        )
     full = np.zeros((h + 2 * (bar_y + border), w + 2 * (bar_x + border), 5), np.float32)
     corner = Image.new("L", (full.shape[1], full.shape[0]), 0)
     radius = border * (2.0 if screen.code != 7 else 0.3)
@@ -156,7 +160,9 @@ def _reflection(rng: np.random.Generator, size: tuple[int, int], strength: float
                 fill=float(rng.uniform(0.15, 0.8)),
             )
     soft = np.asarray(image, np.float32)
-    coarse = Image.fromarray((np.clip(soft, 0, 1) * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(float(rng.uniform(1.5, 8))))
+    coarse = Image.fromarray((np.clip(soft, 0, 1) * 255).astype(np.uint8)).filter(
+        ImageFilter.GaussianBlur(float(rng.uniform(1.5, 8)))
+    )
     big = np.asarray(coarse.resize((size[1], size[0]), Image.Resampling.BICUBIC), np.float32) / 255.0
     return (np.float32(strength * rng.uniform(0.2, 1.3)) * big)[..., None]
 
@@ -177,10 +183,12 @@ def _paper(
         shape, code = _outline(rng, source, worn)
         sheet, shift = np.concatenate([ink, shape[..., None], shape[..., None]], axis=2), np.zeros(2)
         # scissors leave a rim of bare paper: its cut edge
-        rim = Image.fromarray((shape * 255).astype(np.uint8)).filter(ImageFilter.MaxFilter(3 if rng.random() < 0.6 else 5))
+        rim = Image.fromarray((shape * 255).astype(np.uint8)).filter(
+            ImageFilter.MaxFilter(3 if rng.random() < 0.6 else 5)
+        )
         sheet[..., 3] = np.asarray(rim, np.float32) / 255.0
         bare = (sheet[..., 3:4] - sheet[..., 4:5]).clip(0, 1)
-        sheet[..., :3] = (sheet[..., :3] * sheet[..., 4:5] + bare * np.array(paper.white, np.float32))
+        sheet[..., :3] = sheet[..., :3] * sheet[..., 4:5] + bare * np.array(paper.white, np.float32)
     else:
         code = paper.code
         sheet, shift = _margin(rng, paper, ink)
@@ -241,7 +249,9 @@ def _outline(rng: np.random.Generator, source: Source, worn: bool) -> tuple[F32,
         if rng.random() < 0.5:  # from the eyes down, or from the nose up
             draw.rectangle([0, 0, w * scale, scale * (eye - rng.uniform(0.05, 0.12) * (high[1] - low[1]))], fill=0)
         else:
-            draw.rectangle([0, scale * (eye + rng.uniform(0.28, 0.40) * (high[1] - low[1])), w * scale, h * scale], fill=0)
+            draw.rectangle(
+                [0, scale * (eye + rng.uniform(0.28, 0.40) * (high[1] - low[1])), w * scale, h * scale], fill=0
+            )
     if code != 5 and rng.random() < (0.6 if worn else 0.25):
         radius = np.linalg.norm(source.eyes[1] - source.eyes[0]) * rng.uniform(0.17, 0.24)
         for x, y in source.eyes:
@@ -274,8 +284,12 @@ def _curve(u: F32, cover: F32, bend: float, rng: np.random.Generator) -> F32:
 def _shadow(rng: np.random.Generator, cover: F32, worn: bool) -> F32:
     """The medium's shadow on what is behind it (h,w,1): close and dark when worn, wide and faint when held."""
     small = Image.fromarray((cover[::2, ::2].clip(0, 1) * 255).astype(np.uint8))
-    blur, depth = (rng.uniform(1.0, 2.5), rng.uniform(0.35, 0.65)) if worn else (rng.uniform(4, 10), rng.uniform(0.05, 0.3))
-    soft = np.asarray(small.filter(ImageFilter.GaussianBlur(float(blur))).resize((cover.shape[1], cover.shape[0])), np.float32)
+    blur, depth = (
+        (rng.uniform(1.0, 2.5), rng.uniform(0.35, 0.65)) if worn else (rng.uniform(4, 10), rng.uniform(0.05, 0.3))
+    )
+    soft = np.asarray(
+        small.filter(ImageFilter.GaussianBlur(float(blur))).resize((cover.shape[1], cover.shape[0])), np.float32
+    )
     reach = 3 if worn else 9
     dx, dy = int(rng.integers(-reach, reach + 1)), int(rng.integers(0, reach + 1))
     return (np.roll(soft, (dy, dx), axis=(0, 1)) / 255.0 * np.float32(depth))[..., None]

@@ -40,32 +40,37 @@ CAMERAS = {
 
 def expose(rng: np.random.Generator, camera: Camera, light: F32) -> NDArray[np.uint8]:
     """Linear light (h,w,3) float32 -> the sRGB picture (h,w,3) uint8 before compression."""
+    from simulation.kernels import develop
+
     h, w = light.shape[:2]
     pixels = _blur(light, rng.uniform(*camera.blur))
     # the meter aims at an average grey, but not all the way: dark scenes stay darker
-    mean = float(pixels.mean())
-    gain = (0.20 / max(mean, 0.005)) ** 0.55 * np.exp(rng.normal(0.0, 0.10))
+    gain = float((0.20 / max(float(pixels.mean()), 0.005)) ** 0.55 * np.exp(rng.normal(0.0, 0.10)))
     balance = np.exp(rng.normal(0.0, camera.balance, 3) * [1.0, 0.4, 1.0])
-    pixels = pixels * (gain * balance).astype(np.float32)
-    vignette = rng.uniform(*camera.vignette)
-    if vignette > 0.01:
-        y = np.linspace(-1, 1, h, dtype=np.float32)[:, None]
-        x = np.linspace(-1, 1, w, dtype=np.float32)[None]
-        pixels *= (1.0 - np.float32(vignette) * (x * x + y * y) / 2)[..., None]
-    # noise grows with the gain, as with a real amplifier; half of it is shared by the channels after demosaicking
-    level = min(gain, 4.0)
-    noise = rng.standard_normal((h, w, 3), dtype=np.float32)
-    shared = rng.standard_normal((h, w, 1), dtype=np.float32)
-    sigma = np.sqrt((rng.uniform(*camera.noise) * level) ** 2 + (rng.uniform(*camera.shot) ** 2) * level * np.abs(pixels))
-    pixels += sigma * (0.6 * noise + 0.7 * shared)
-    # soft shoulder instead of a hard clip, then the sRGB curve and the maker's contrast
-    pixels = np.maximum(pixels, 0.0)
-    pixels = np.where(pixels > 0.7, 0.7 + 0.3 * np.tanh((pixels - 0.7) / 0.3), pixels)
-    encoded = np.where(pixels <= 0.0031308, pixels * 12.92, 1.055 * np.power(pixels, 1 / 2.4) - 0.055)
-    encoded = (encoded - 0.5) * rng.uniform(*camera.contrast) + 0.5
+    level = min(gain, 4.0)  # noise grows with the gain, as with a real amplifier
+    encoded = np.empty((h, w, 3), np.float32)
+    develop(
+        pixels,
+        (gain * balance).astype(np.float32),
+        rng.uniform(*camera.vignette),
+        rng.uniform(*camera.noise) * level,
+        rng.uniform(*camera.shot) * level**0.5,
+        rng.standard_normal((h, w, 3), dtype=np.float32),
+        rng.standard_normal((h, w), dtype=np.float32),
+        _tone_curve(rng.uniform(*camera.contrast)),
+        encoded,
+    )
     sharpen = np.float32(rng.uniform(*camera.sharpen))
-    encoded += sharpen * (encoded - _blur(encoded.astype(np.float32), 1.0))
+    encoded += sharpen * (encoded - _blur(encoded, 1.0))
     return np.clip(encoded * 255.0 + 0.5, 0, 255).astype(np.uint8)
+
+
+def _tone_curve(contrast: float) -> F32:
+    """sRGB with a soft shoulder instead of a hard clip and the maker's contrast, over linear 0..4."""
+    linear = np.linspace(0.0, 4.0, 8192)
+    linear = np.where(linear > 0.7, 0.7 + 0.3 * np.tanh((linear - 0.7) / 0.3), linear)
+    encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return ((encoded - 0.5) * contrast + 0.5).astype(np.float32)
 
 
 def compress(picture: NDArray[np.uint8], quality: int) -> bytes:
@@ -82,4 +87,4 @@ def _blur(pixels: F32, sigma: float) -> F32:
     taps = (taps / taps.sum()).astype(np.float32)
     from simulation.kernels import convolve
 
-    return convolve(pixels, taps)
+    return convolve(np.ascontiguousarray(pixels, dtype=np.float32), taps)

@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from simulation.camera import CAMERAS
 from simulation.layout import Entry, write_metas
 from simulation.media import ATTACK_DOMAINS
-from simulation.portrait import check_portrait, packaged_photographs
+from simulation.packaged import packaged_photographs
+from simulation.portrait import check_portrait
 from simulation.shooting import Role, Shot, take
 from tasks.errors import BuildError, MediumError
 
@@ -38,20 +39,26 @@ class SimulateConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: Literal["tiny", "small"] = Field("small", description="tiny: 8 subjects, 120 pictures; small: 24 and 1,224")
-    seed: int = Field(0, ge=0, description="the same seed gives the same bytes, for any number of workers")
-    train_subjects: int | None = Field(None, ge=1, description="drawn subjects in train (packaged photographs only)")
-    test_subjects: int | None = Field(None, ge=1, description="drawn subjects in test (packaged photographs only)")
-    test_share: float = Field(0.25, gt=0, lt=1, description="share of your own portraits that goes into test")
-    live: int | None = Field(None, ge=1, description="live pictures a subject")
-    spoof: int | None = Field(None, ge=1, description="spoof pictures a subject")
+    size: Literal["tiny", "small"] = Field(
+        default="small", description="tiny: 8 subjects, 120 pictures; small: 24 and 1,224"
+    )
+    seed: int = Field(default=0, ge=0, description="the same seed gives the same bytes, for any number of workers")
+    train_subjects: int | None = Field(
+        default=None, ge=1, description="drawn subjects in train (packaged photographs only)"
+    )
+    test_subjects: int | None = Field(
+        default=None, ge=1, description="drawn subjects in test (packaged photographs only)"
+    )
+    test_share: float = Field(default=0.25, gt=0, lt=1, description="share of your own portraits that goes into test")
+    live: int | None = Field(default=None, ge=1, description="live pictures a subject")
+    spoof: int | None = Field(default=None, ge=1, description="spoof pictures a subject")
     attacks: tuple[Literal["print", "replay", "papercut"], ...] = Field(
-        ("print", "replay", "papercut"), min_length=1, description="kinds of presentation"
+        default=("print", "replay", "papercut"), min_length=1, description="kinds of presentation"
     )
     cameras: tuple[str, ...] = Field(
-        ("phone", "webcam", "dslr"), min_length=1, description=f"cameras to draw from: {', '.join(CAMERAS)}"
+        default=("phone", "webcam", "dslr"), min_length=1, description=f"cameras to draw from: {', '.join(CAMERAS)}"
     )
-    media: str = Field("all", description=f"papers and screens: {', '.join(ATTACK_DOMAINS)}")
+    media: str = Field(default="all", description=f"papers and screens: {', '.join(ATTACK_DOMAINS)}")
 
     @field_validator("cameras")
     @classmethod
@@ -120,7 +127,11 @@ def simulate(
         raise BuildError(f"workers: expected at least 1, got {workers}")
     out = Path(out).expanduser().resolve()
     files = _photographs(photos)
-    settings = {"version": VERSION, "config": config.model_dump(mode="json"), "photos": _fingerprints(files, photos is None)}
+    settings = {
+        "version": VERSION,
+        "config": config.model_dump(mode="json"),
+        "photos": _fingerprints(files, photos is None),
+    }
     done = _finished(out, settings)
     if done is not None:
         return done
@@ -204,9 +215,7 @@ def _finished(out: Path, settings: dict[str, object]) -> Summary | None:
     raise BuildError(f"{out} holds a simulation with other settings or photographs; choose another --out or delete it")
 
 
-def _check(
-    files: Sequence[Path], run: Callable[..., Iterator]
-) -> tuple[list[Path], list[Unusable]]:
+def _check(files: Sequence[Path], run: Callable[..., Iterator]) -> tuple[list[Path], list[Unusable]]:
     usable, unusable = [], []
     for path, problem in zip(files, run(_problem, files), strict=True):
         if problem is None:

@@ -16,7 +16,9 @@ from simulation.surface import smoothstep
 Floats = NDArray[np.float64]
 
 # linear-light colours from light to dark skin; the draw walks along this line and jitters around it
-_SKIN = np.array([[0.80, 0.55, 0.44], [0.66, 0.41, 0.29], [0.46, 0.26, 0.165], [0.26, 0.135, 0.080], [0.12, 0.062, 0.040]])
+_SKIN = np.array(
+    [[0.64, 0.41, 0.32], [0.56, 0.35, 0.25], [0.46, 0.26, 0.165], [0.26, 0.135, 0.080], [0.12, 0.062, 0.040]]
+)
 _HAIR = np.array(
     [[0.016, 0.013, 0.012], [0.045, 0.024, 0.015], [0.11, 0.058, 0.030], [0.36, 0.22, 0.10], [0.22, 0.06, 0.02],
      [0.33, 0.31, 0.29]]
@@ -65,9 +67,12 @@ def draw_identity(rng: np.random.Generator, mirrored: bool, plain: bool = False)
     )
 
 
-def draw_expression(rng: np.random.Generator) -> Expression:
-    """Mostly at rest, sometimes speaking, smiling or frowning."""
-    speaking = rng.random() < 0.35
+def draw_expression(rng: np.random.Generator, already_open: float = 0.0) -> Expression:
+    """Mostly at rest, sometimes speaking, smiling or frowning.
+
+    `already_open`: the photograph's own mouth opening, canonical units. Where teeth show there is little room for more.
+    """
+    speaking = rng.random() < 0.35 and already_open < 0.8
     return Expression(
         mouth=float(rng.uniform(0.15, 1.1)) if speaking else float(rng.uniform(0.0, 0.12)),
         smile=float(np.clip(rng.normal(0.0, 0.5), -0.8, 1.0)),

@@ -75,23 +75,52 @@ def convolve(pixels: F32, taps: F32) -> F32:
     """Separable convolution of (h,w,C) with the same taps down and across; the border is repeated."""
     height, width, channels = pixels.shape
     radius = taps.shape[0] // 2
-    down = np.zeros_like(pixels)
-    out = np.zeros_like(pixels)
+    row_length = width * channels
+    flat = pixels.reshape(height, row_length)
+    pad = radius * channels
+    down = np.empty(row_length + 2 * pad, np.float32)
+    out = np.zeros((height, row_length), np.float32)
     for y in range(height):
+        down[:] = 0.0
         for k in range(-radius, radius + 1):
             row = min(max(y + k, 0), height - 1)
             tap = taps[k + radius]
-            for x in range(width):
-                for c in range(channels):
-                    down[y, x, c] += tap * pixels[row, x, c]
+            for i in range(row_length):
+                down[pad + i] += tap * flat[row, i]
+        for i in range(pad):
+            down[i] = down[pad + i % channels]
+            down[pad + row_length + i] = down[pad + row_length - channels + i % channels]
+        for k in range(2 * radius + 1):
+            tap = taps[k]
+            shift = k * channels
+            for i in range(row_length):
+                out[y, i] += tap * down[shift + i]
+    return out.reshape(height, width, channels)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def develop(
+    light: F32, gain: F32, vignette: float, read: float, shot: float, noise: F32, shared: F32, curve: F32, out: F32
+) -> None:
+    """Sensor and tone curve: light (h,w,3) linear -> out (h,w,3) encoded in [0,1].
+
+    gain (3,): exposure times white balance; noise (h,w,3) and shared (h,w): standard normal; read, shot: noise of the
+    electronics and of the photons; curve: encoded value at linear i / (len - 1) * 4, the soft shoulder included.
+    """
+    height, width, _ = light.shape
+    top = curve.shape[0] - 1.001
     for y in range(height):
+        dy = 2.0 * y / height - 1.0
         for x in range(width):
-            for k in range(-radius, radius + 1):
-                col = min(max(x + k, 0), width - 1)
-                tap = taps[k + radius]
-                for c in range(channels):
-                    out[y, x, c] += tap * down[y, col, c]
-    return out
+            dx = 2.0 * x / width - 1.0
+            corner = 1.0 - vignette * (dx * dx + dy * dy) * 0.5
+            for c in range(3):
+                value = max(light[y, x, c] * gain[c] * corner, 0.0)
+                sigma = np.sqrt(read * read + shot * shot * value)
+                value += sigma * (0.6 * noise[y, x, c] + 0.7 * shared[y, x])
+                at = min(max(value * 0.25 * curve.shape[0], 0.0), top)
+                i = int(at)
+                out[y, x, c] = curve[i] + (curve[i + 1] - curve[i]) * (at - i)
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -98,7 +98,9 @@ def halftone(rng: np.random.Generator, paper: Paper, reflectance: F32, u: F32, v
         s = turned * (u * np.float32(np.cos(angle)) + v * np.float32(np.sin(angle)))
         t = turned * (v * np.float32(np.cos(angle)) - u * np.float32(np.sin(angle)))
         ink = np.clip(1.0 - reflectance[..., c] / span[c], 0.0, 1.0)
-        out[..., c] += np.float32(paper.dots * seen) * 4 * ink * (1 - ink) * np.cos(s) * np.cos(t) * span[c] * np.float32(0.5)
+        out[..., c] += (
+            np.float32(paper.dots * seen) * 4 * ink * (1 - ink) * np.cos(s) * np.cos(t) * span[c] * np.float32(0.5)
+        )
     return np.maximum(out, 0.0)
 
 

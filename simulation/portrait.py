@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,16 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from simulation.matte import person_matte
+from simulation.packaged import HINTS, Polygon
 from simulation.skin import skin_matte
-from simulation.surface import FACE_WIDTH, Surface, build_surface
-from tasks.errors import BuildError, MediumError
+from simulation.surface import EYES, FACE_WIDTH, INNER_LIPS, Surface, build_surface
+from tasks.align import AlignConfig, Aligner, align, load_aligner
+from tasks.detect import DetectConfig, Detector, choose_face, load_detector
+from tasks.errors import MediumError
 
 Floats = NDArray[np.float64]
 
-PACKAGED = (
-    ("skimage", "data/astronaut.png"),  # Eileen Collins, NASA, public domain
-    ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),  # Grace Hopper, US Navy, public domain
-)
 FACE_PX = 160.0  # every texture shows the face this wide
 _ABOVE, _BELOW, _BESIDE = 1.65, 1.95, 1.8  # texture around the face, in face widths
 _MATTE_TRUST = 0.55
@@ -36,7 +34,8 @@ class Portrait:
     name: of the file; texture (h,w,3) uint8 sRGB; colour (h,w,3) float32 linear light with the person's colours drawn
     out over the edge of the matte; matte (h,w) float32 in [0,1] or None where the photograph cannot be taken apart;
     skin (h,w), hair (h,w) float32 in [0,1]; extent x0, y0, x1, y1 (exclusive) of the photograph inside the texture; surface: its
-    mesh in the photograph's pose; canonical (468,3) the average face; rotation (3,3) from the canonical face to texture axes; scale: px a canonical unit.
+    mesh in the photograph's pose; canonical (468,3) the average face; rotation (3,3) from the canonical face to texture axes; scale: px a canonical unit;
+    mouth: how far it is open in the photograph, canonical units.
     """
 
     name: str
@@ -51,23 +50,12 @@ class Portrait:
     canonical: Floats
     rotation: Floats
     scale: float
+    mouth: float
 
     @property
     def angles(self) -> tuple[float, float, float]:
         """Yaw, pitch and roll of the photographed head in degrees; see `head_angles`."""
         return head_angles(self.rotation)
-
-
-def packaged_photographs() -> list[Path]:
-    """The two public-domain portraits inside scikit-image and matplotlib. Raises BuildError if one is gone."""
-    found = []
-    for package, relative in PACKAGED:
-        spec = importlib.util.find_spec(package)
-        path = Path(spec.origin or "").parent / relative if spec else Path(relative)
-        if not path.is_file():
-            raise BuildError(f"{package}: {path} is missing; reinstall {package}, or give a folder with --photos")
-        found.append(path)
-    return found
 
 
 def head_angles(rotation: Floats) -> tuple[float, float, float]:
@@ -112,10 +100,15 @@ def fit_portrait(path: Path, mirrored: bool = False) -> Portrait:
     face = np.column_stack([xy, (scale * average @ rotation.T)[:, 2]])
     up = rotation[:2, 1] / np.linalg.norm(rotation[:2, 1])
     oval = face[oval_index, :2]
-    matte, trust = person_matte(texture, extent, oval, up)
+    hints = [
+        (person, (_hint(outline, image.shape[1], mirrored) - corner) * zoom)
+        for person, outline in HINTS.get((path.name, image.shape[1], image.shape[0]), ())
+    ]
+    matte, trust = person_matte(texture, extent, oval, up, hints)
     usable = matte if trust >= _MATTE_TRUST else None
     surface = build_surface(face, canonical.triangles, oval_index, rotation, np.append(origin, 0.0), scale, usable)
-    skin = skin_matte(texture, matte, oval, up)
+    holes = [(INNER_LIPS, 0.1), (EYES[0], 0.45), (EYES[1], 0.45)]
+    skin = skin_matte(texture, matte, oval, [(xy[list(hole)], share) for hole, share in holes])
     return Portrait(
         name=path.name,
         texture=texture,
@@ -129,6 +122,7 @@ def fit_portrait(path: Path, mirrored: bool = False) -> Portrait:
         canonical=average,
         rotation=rotation,
         scale=scale,
+        mouth=float(np.linalg.norm(face[14] - face[13]) / scale),
     )
 
 
@@ -139,9 +133,7 @@ def check_portrait(path: Path) -> None:
 
 def _locate(path: Path, mirrored: bool) -> tuple[NDArray[np.uint8], NDArray[np.float32], float]:
     """The photograph, its face's vertices in photograph px and the face's width px."""
-    from tasks.align import align
     from tasks.aligners.facemesh import canonical_face
-    from tasks.detect import choose_face
 
     image = _read(path)
     if mirrored:
@@ -178,13 +170,15 @@ def fit_pose(model: Floats, points: Floats) -> tuple[Floats, float, Floats]:
     return rotation, float(s.mean()), solution[3]
 
 
-@lru_cache(maxsize=1)
-def _models():  # type: ignore[no-untyped-def]
-    from tasks.align import AlignConfig, load_aligner
-    from tasks.detect import DetectConfig, load_detector
+def _hint(outline: Polygon, width: int, mirrored: bool) -> Floats:
+    points = np.asarray(outline, np.float64)
+    return np.column_stack([width - points[:, 0], points[:, 1]]) if mirrored else points
 
-    config = DetectConfig()
-    return load_detector(config), load_aligner(AlignConfig(aligner="facemesh")), config
+
+@lru_cache(maxsize=1)
+def _models() -> tuple[Detector, Aligner, DetectConfig]:
+    config = DetectConfig.model_validate({})
+    return load_detector(config), load_aligner(AlignConfig.model_validate({"aligner": "facemesh"})), config
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
@@ -203,11 +197,12 @@ def _cut(image: NDArray[np.uint8], corner: Floats, zoom: float) -> tuple[NDArray
     low = np.maximum(np.ceil(-corner * zoom), 0).astype(int)
     size = np.array([image.shape[1], image.shape[0]])
     high = np.minimum(np.floor((size - corner) * zoom), [width, height]).astype(int)
-    box = (*(corner + low / zoom), *(corner + high / zoom))
+    edges = np.clip(np.concatenate([corner + low / zoom, corner + high / zoom]), 0, np.tile(size, 2))
+    x0, y0, x1, y1 = (float(v) for v in edges)
     part = Image.fromarray(image).resize(
         (int(high[0] - low[0]), int(high[1] - low[1])),
         Image.Resampling.LANCZOS,
-        box=tuple(float(np.clip(v, 0, size[i % 2])) for i, v in enumerate(box)),
+        box=(x0, y0, x1, y1),
     )
     pad = ((low[1], height - high[1]), (low[0], width - high[0]), (0, 0))
     extent = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
@@ -242,9 +237,7 @@ def _spread(texture: NDArray[np.uint8], matte: NDArray[np.float32] | None) -> ND
     return (linear * keep + grown * (1 - keep)).astype(np.float32)
 
 
-def _hair(
-    matte: NDArray[np.float32], skin: NDArray[np.float32], oval: Floats, up: Floats
-) -> NDArray[np.float32]:
+def _hair(matte: NDArray[np.float32], skin: NDArray[np.float32], oval: Floats, up: Floats) -> NDArray[np.float32]:
     """The person above the shoulders that is no skin: hair, hats."""
     from scipy.ndimage import gaussian_filter
     from skimage.draw import polygon2mask

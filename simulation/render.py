@@ -72,13 +72,15 @@ def make_subject(portrait: Portrait, identity: Identity) -> Subject:
     colour = portrait.colour
     matte = portrait.matte if portrait.matte is not None else np.ones(colour.shape[:2], np.float32)
     if identity.skin_strength > 0:
-        colour = retone(colour, portrait.skin, identity.skin, identity.skin_strength)
+        colour = retone(colour, portrait.skin, identity.skin, identity.skin_strength, 0.9)
     if identity.hair_strength > 0:
         colour = retone(colour, portrait.hair, identity.hair, identity.hair_strength)
     if portrait.matte is not None and identity.clothes.any():
-        clothes = np.clip(matte - portrait.skin - portrait.hair, 0.0, 1.0)
+        clothes = np.clip(matte - portrait.skin - portrait.hair, 0.0, 1.0) * below_chin(portrait)
         mean = (colour * clothes[..., None]).sum(axis=(0, 1)) / max(float(clothes.sum()), 1.0)
-        colour = retone(colour, clothes, np.roll(mean, int(identity.clothes[0] * 2) % 3) * np.exp(0.4 * identity.clothes), 0.9)
+        # another dye: sometimes the channels change places, always they shift a little
+        dye = np.roll(mean, int(abs(identity.clothes[0]) * 2) % 3) * np.exp(0.3 * identity.clothes)
+        colour = retone(colour, clothes, dye, 0.85)
     # a photograph of 100 px faces has lost its pores: a fine grain of 2 % gives the enlarged skin something to focus on
     noise = np.random.default_rng(identity.grain).normal(0.0, 1.0, colour.shape[:2]).astype(np.float32)
     grain = gaussian_filter(noise, 0.7) * 1.6 + gaussian_filter(noise, 2.0) * 3.0
@@ -86,6 +88,16 @@ def make_subject(portrait: Portrait, identity: Identity) -> Subject:
     texture = np.concatenate([colour, matte[..., None], portrait.skin[..., None]], axis=2)
     moved = shape_field(portrait.canonical, identity.shape)
     return Subject(portrait, identity, np.ascontiguousarray(texture, dtype=np.float32), _displaced(portrait, moved))
+
+
+def below_chin(portrait: Portrait) -> F32:
+    """1 below the jaw, 0 on the head (h,w) float32."""
+    height, width = portrait.texture.shape[:2]
+    up = portrait.rotation[:2, 1] / np.linalg.norm(portrait.rotation[:2, 1])
+    chin = portrait.surface.vertices[152, :2]
+    y, x = np.mgrid[:height, :width]
+    down = -((x - chin[0]) * up[0] + (y - chin[1]) * up[1]) / FACE_PX
+    return smoothstep(-0.12, 0.0, down).astype(np.float32)
 
 
 def _displaced(portrait: Portrait, moved: Floats, base: Floats | None = None) -> Floats:
@@ -147,7 +159,7 @@ def draw_scene(
         centre=centre,
         pose=draw_pose(rng, portrait.angles),
         distance=float(rng.uniform(4.0, 10.0)),
-        expression=draw_expression(rng),
+        expression=draw_expression(rng, portrait.mouth),
         light=draw_light(rng, outdoor),
         own_surroundings=portrait.matte is None or rng.random() < 0.15,
     )
@@ -194,7 +206,7 @@ def _normals(points: Floats, triangles: NDArray[np.int32]) -> Floats:
 
 def render(subject: Subject, scene: Scene, background: F32, with_depth: bool = True) -> Rendered:
     """Draw the scene over `background` (h,w,3) linear light (unused where the photograph keeps its own)."""
-    from prnet.rasterize import rasterize, rasterize_attributes
+    from prnet.rasterize import rasterize_attributes
     from simulation.kernels import shade
 
     w, h = scene.size
@@ -205,10 +217,11 @@ def render(subject: Subject, scene: Scene, background: F32, with_depth: bool = T
     key = np.clip((normals @ light.key + 0.25) / 1.25, 0.0, None)
     facing = np.clip((np.array([0.0, 0.0, 1.0]) @ light.key + 0.25) / 1.25, 0.35, None)
     shading = light.ambient_colour * (0.88 + 0.12 * -normals[:, 1:2]) + light.key_colour * (key / facing)[:, None]
-    halfway = light.key + [0.0, 0.0, 1.0]
+    halfway = light.key + np.array([0.0, 0.0, 1.0])
     halfway /= np.linalg.norm(halfway)
     gloss = light.gloss * np.clip(normals @ halfway, 0.0, 1.0) ** 18
-    dark = surface.inside * np.clip(scene.expression.mouth * 1.1, 0.0, 0.82)
+    opened = max(0.0, scene.expression.mouth - 0.12)
+    dark = surface.inside * np.clip(opened * 1.3, 0.0, 0.82)
     attributes = np.column_stack([surface.vertices[:, :2], shading, gloss, dark]).astype(np.float32)
     fine = points.copy()
     fine[:, :2] = (fine[:, :2] + 0.5) * SAMPLES - 0.5
@@ -222,10 +235,10 @@ def render(subject: Subject, scene: Scene, background: F32, with_depth: bool = T
     out = np.empty((h, w, 4), np.float32)
     shade(drawn, covered, texture, np.ascontiguousarray(background, dtype=np.float32), SAMPLES, out)
     front = points[: surface.faces]
-    depth = _truth(points, surface.triangles, surface.face_triangles, (h, w), rasterize) if with_depth else None
+    depth = _truth(points, surface.triangles, surface.face_triangles, (h, w)) if with_depth else None
     low, high = front[:, :2].min(axis=0), front[:, :2].max(axis=0)
     return Rendered(
-        light=out[..., :3],
+        light=np.ascontiguousarray(out[..., :3]),
         person=out[..., 3],
         vertices=front.astype(np.float32),
         box=(float(low[0]), float(low[1]), float(high[0]), float(high[1])),
@@ -241,8 +254,10 @@ def _own(subject: Subject) -> F32:
     return subject.texture[..., :3] * matte + to_linear(subject.portrait.texture) * (1 - matte)
 
 
-def _truth(points, triangles, face_triangles, size, rasterize) -> F32:  # type: ignore[no-untyped-def]
+def _truth(points: Floats, triangles: NDArray[np.int32], face_triangles: int, size: tuple[int, int]) -> F32:
     """Depth of the visible face in px above its farthest vertex, plus one; 0 where something else is in front or nothing."""
+    from prnet.rasterize import rasterize
+
     lifted = points.copy()
     lifted[:, 2] -= points[:, 2].min() - 1.0
     whole = rasterize(lifted, triangles, size)

@@ -69,7 +69,12 @@ def take(root: Path, shot: Shot, seed: int) -> Entry:
     scene = draw_scene(rng, subject.portrait, outdoor)
     behind = _surroundings(rng, scene, outdoor)
     key = picture_key(shot.role.split, shot.role.subject, bool(shot.kind), shot.number, shot.suffix)
-    how: dict[str, Any] = {"camera": shot.camera, "light": scene.light.kind, "outdoor": outdoor, "photo": shot.role.photo.name}
+    how: dict[str, Any] = {
+        "camera": shot.camera,
+        "light": scene.light.kind,
+        "outdoor": outdoor,
+        "photo": shot.role.photo.name,
+    }
     if shot.kind:
         shown = _present(rng, shot, seed, subject, scene, behind)
         light, box, code = shown.light, shown.box, shown.code
@@ -100,9 +105,7 @@ def _surroundings(rng: np.random.Generator, scene: Scene, outdoor: bool) -> F32:
     return draw_background(rng, *scene.size, outdoor) * np.float32(level)
 
 
-def _present(
-    rng: np.random.Generator, shot: Shot, seed: int, subject: Subject, scene: Scene, behind: F32
-) -> Presented:
+def _present(rng: np.random.Generator, shot: Shot, seed: int, subject: Subject, scene: Scene, behind: F32) -> Presented:
     """Take the picture that is presented, then put its medium where the scene's face would have been."""
     outdoor = bool(rng.random() < 0.25)
     first = draw_scene(rng, subject.portrait, outdoor, share=(0.42, 0.60))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
 
-def skin_matte(texture: NDArray[np.uint8], matte: NDArray[np.float32], oval: Floats, up: Floats) -> NDArray[np.float32]:
+def skin_matte(
+    texture: NDArray[np.uint8], matte: NDArray[np.float32], oval: Floats, holes: Sequence[tuple[Floats, float]]
+) -> NDArray[np.float32]:
     """Soft skin coverage (h,w) float32 in [0,1]: colours like those of the cheeks and the nose, near the head.
 
-    `texture` (h,w,3) uint8, `matte` (h,w) the person, `oval` (n,2) contour px, `up` (2,) the head's up direction.
+    `texture` (h,w,3) uint8, `matte` (h,w) the person, `oval` (n,2) contour px, `holes` outlines (n,2)
+    of the eyes and the open mouth and how much of each counts as skin.
     """
     from scipy.ndimage import gaussian_filter
     from skimage.color import rgb2lab
@@ -34,7 +39,10 @@ def skin_matte(texture: NDArray[np.uint8], matte: NDArray[np.float32], oval: Flo
     # inside the face also shaded and shiny places are skin; eyes, brows and glasses keep most of their own colour
     loose = 1.0 / (1.0 + np.exp((distance - 1.9) * 4.0))
     skin = np.where(face, np.maximum(likely, loose), likely * matte) * near
-    return np.clip(gaussian_filter(skin, 1.6), 0.0, 1.0).astype(np.float32)
+    # eyes and teeth keep their own colour, but not all of it: their light is the face's
+    for hole, share in holes:
+        skin[polygon2mask(matte.shape, hole[:, ::-1])] *= share
+    return np.clip(gaussian_filter(skin, 1.2), 0.0, 1.0).astype(np.float32)
 
 
 def retone(

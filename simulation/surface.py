@@ -24,6 +24,10 @@ RINGS = (0.025, 0.055, 0.09, 0.13, 0.18, 0.24, 0.31, 0.40, 0.52, 0.68, 0.90, 1.2
 PIVOT = np.array([0.0, -3.0, -5.0])
 FACE_WIDTH = 15.4  # of the canonical face
 INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+EYES = (
+    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
+)
 _SKULL_SIDE_Z = -7.5
 _SKULL_TOP_Z = -5.5
 _NECK_Z = -4.0
@@ -139,8 +143,8 @@ def build_surface(
     copies = len(face) + len(rings)
     renumber = np.arange(copies)
     renumber[lips] = copies + np.arange(len(lips))
-    hole = np.isin(face_triangles, lips).all(axis=1)
-    front = np.where(hole[:, None], renumber[face_triangles], face_triangles)
+    hole = np.asarray(np.isin(face_triangles, lips)).all(axis=1)
+    front = np.where(hole.reshape(-1, 1), renumber[face_triangles], face_triangles)
     return Surface(
         vertices=np.concatenate([face, rings, face[lips]]),
         triangles=np.concatenate([front, *quads]).astype(np.int32),
