@@ -19,10 +19,11 @@ from training.methods import METHODS
 MODEL_FORMAT = 1
 
 
-def save_weights(path: Path, net: nn.Module, about: Mapping[str, str]) -> str:
+def save_weights(path: Path, net: nn.Module, about: dict[str, str]) -> str:
     """Write a state dict (float32, contiguous, CPU); returns the file's sha256. Equal weights give equal bytes."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    data = save(state, dict(sorted(about.items())))
+    # one key: safetensors writes several in an order that changes from process to process
+    data = save(state, {"about": json.dumps(about, sort_keys=True)})
     write_file(path, data)
     return hashlib.sha256(data).hexdigest()
 

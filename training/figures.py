@@ -77,9 +77,11 @@ def curves(history: Sequence[Mapping[str, float]], panels: Sequence[tuple[str, b
                 points = [(r["epoch"], r[key]) for r in history if key in r]
                 if points:
                     axes.plot(*zip(*points, strict=True), color=colour, label=words, marker="o", markersize=2.5)
-            axes.set(title=title, xlabel="epoch")
+            axes.set(title=title, xlabel="epoch", xlim=(0.5, len(history) + 0.5))
             if log:
                 axes.set_yscale("log")
+            else:
+                axes.set_ylim(bottom=0)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.legend()
         return _svg(figure)

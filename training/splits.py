@@ -134,4 +134,4 @@ def _names(subjects: NDArray) -> list[str]:
 
 def _counts(split: NDArray) -> str:
     names, counts = np.unique(split.astype(np.str_), return_counts=True)
-    return ", ".join(f"{n!r}: {c}" for n, c in zip(names, counts, strict=True)) or "no samples at all"
+    return ", ".join(f"{str(n)!r}: {c}" for n, c in zip(names, counts, strict=True)) or "no samples at all"

@@ -14,7 +14,7 @@ at all) in mind as the ablation that any claim about the adversarial part needs.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -44,9 +44,7 @@ class PDGANConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    depth_size: int = Field(
-        default=224, json_schema_extra={"enum": list(DEPTH_SIZES)}, description="side of the generated depth"
-    )
+    depth_size: Literal[32, 56, 112, 224] = Field(default=224, description="side of the generated depth")
     lambda_l: float = Field(
         default=100.0, ge=0, description="L1; the paper has 100 within a dataset, 50 across datasets"
     )

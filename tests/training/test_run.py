@@ -1,0 +1,210 @@
+"""A store to a judged model: what is written, that it can be repeated, and that nothing leaks."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import FAST, FAST_PDGAN, SIZE, build_store
+from pydantic import ValidationError
+
+from storage.dataset import DepthDataset
+from training import metrics
+from training.checkpoint import load_json, load_model
+from training.errors import TrainingError
+from training.evaluate import evaluate, read_scores
+from training.feed import Feed
+from training.finetune import FinetuneConfig, finetune
+from training.pretrain import PretrainConfig, pretrain
+from training.report import write_report
+from training.scoring import score_rows
+
+
+def test_pretraining_leaves_a_whole_folder(trained):
+    names = {p.name for p in trained.pretrained.iterdir()}
+    assert names == {"encoder.safetensors", "generator.safetensors", "history.json", "embedding.json", "config.json"}
+    history = load_json(trained.pretrained / "history.json")
+    assert [r["epoch"] for r in history] == [1, 2, 3]
+    assert "g_adversarial" not in history[1]
+    assert {"g_l1", "g_adversarial", "g_class", "d_stored", "critic_class_accuracy", "dev_l1_live"} <= history[2].keys()
+    assert history[-1]["g_l1"] < history[0]["g_l1"]
+    config = load_json(trained.pretrained / "config.json")
+    assert config["store"] == {"path": str(trained.store), "snapshot": 1}
+    assert (config["adversarial_steps"], config["critic_steps"]) == (8, 4)
+    assert len(config["split"]["train_subjects"]) == 8
+    assert len(config["split"]["dev_subjects"]) == 2
+
+
+def test_progress_counts_to_the_end(trained):
+    assert [call[:3] for call in trained.calls] == [("pretrain", i, 24) for i in range(1, 25)]
+
+
+def test_embedding_is_of_people_who_were_not_trained_on(trained):
+    embedding = load_json(trained.pretrained / "embedding.json")
+    data = DepthDataset(str(trained.store))
+    subject = dict(zip(data.table["sample_id"].to_pylist(), data.table["subject"].to_pylist(), strict=True))
+    split = load_json(trained.pretrained / "config.json")["split"]
+    assert {subject[i] for i in embedding["sample_id"]} == set(split["dev_subjects"])
+    for key in ("he_init", "pretrained"):
+        assert np.shape(embedding[key]["points"]) == (32, 2)
+        assert 0 < sum(embedding[key]["explained"]) <= 1
+    assert embedding["he_init"]["points"] != embedding["pretrained"]["points"]
+
+
+def test_same_seed_same_weights_and_another_seed_others(store, trained, tmp_path):
+    again = pretrain(str(store), tmp_path / "a", PretrainConfig(pdgan=FAST_PDGAN, **FAST))
+    for name in ("encoder.safetensors", "generator.safetensors", "embedding.json"):
+        assert (again / name).read_bytes() == (trained.pretrained / name).read_bytes()
+    model = finetune(str(store), tmp_path / "m", FinetuneConfig(encoder=again, epochs=6, **FAST))
+    assert (model / "model.safetensors").read_bytes() == (trained.model / "model.safetensors").read_bytes()
+    other = pretrain(str(store), tmp_path / "b", PretrainConfig(pdgan=FAST_PDGAN, seed=1, **FAST))
+    assert (other / "encoder.safetensors").read_bytes() != (again / "encoder.safetensors").read_bytes()
+
+
+def test_model_folder_says_all_that_a_user_needs(trained):
+    net, card = load_model(trained.model)
+    assert card["weights"]["parameters"] == 712_465
+    assert card["output"]["positive_class"] == "live"
+    assert (card["input"]["size"], card["input"]["colour"], card["input"]["range"]) == (SIZE, "RGB", [0, 1])
+    assert card["input"]["crop"] == {"size": SIZE}  # the store's build settings
+    assert card["threshold"]["rule"] == "eer"
+    assert card["threshold"]["source"] == "dev"
+    assert card["threshold"]["per_attack"] == {"print": 8, "replay": 8}
+    assert card["training"]["init"] == "pretrained"
+    assert not net.training
+
+
+def test_the_model_tells_live_from_spoof_and_live_scores_higher(trained):
+    got = trained.evaluation
+    assert got.metrics.auc > 0.95
+    scores = read_scores(trained.model.parent / "eval" / "scores.parquet")
+    assert np.median(scores.live) > np.median(scores.spoof)
+    assert (scores.score >= 0).all()
+    assert (scores.score <= 1).all()
+
+
+def test_scores_file_names_its_polarity_and_every_sample(trained):
+    path = trained.model.parent / "eval" / "scores.parquet"
+    table = pq.read_table(path)
+    assert table.schema.metadata[b"positive_class"] == b"live"
+    assert len(table) == 64
+    assert set(table["subject"].to_pylist()) == {f"balls/t{i}" for i in range(4)}
+    written = json.loads((path.parent / "evaluation.json").read_text())
+    assert written == trained.evaluation.to_json()
+    assert written["oracle"]["threshold_rule"] == "oracle"
+    assert written["metrics"]["threshold_source"] == "dev"
+
+
+def test_threshold_is_devs_whatever_the_test_holds(trained, tmp_path):
+    """Another test split, another oracle; the reported threshold stays the model's."""
+    card = load_json(trained.model / "model.json")
+    other = build_store(tmp_path / "other", {"test": ["z1", "z2"]}, each=8)
+    got = evaluate(str(other), trained.model, tmp_path / "eval")
+    assert got.metrics.threshold == trained.evaluation.metrics.threshold == card["threshold"]["value"]
+    data = DepthDataset(str(trained.store))
+    net, _ = load_model(trained.model)
+    feed = Feed(data, input_size=SIZE, depth_size=None, batch=64, device=torch.device("cpu"))
+    subjects = np.array(data.table["subject"].to_pylist())
+    dev = score_rows("dev", net, feed, np.flatnonzero(np.isin(subjects, card["split"]["dev_subjects"])))
+    assert metrics.eer_threshold(dev).value == pytest.approx(card["threshold"]["value"], abs=1e-6)
+    assert dev.digest() == card["threshold"]["digest"]
+
+
+def test_people_who_were_trained_on_are_refused_in_evaluation(trained, tmp_path):
+    with pytest.raises(TrainingError, match="10 subjects of this split"):
+        evaluate(str(trained.store), trained.model, tmp_path, split="train")
+    assert not list(tmp_path.iterdir())
+    assert evaluate(str(trained.store), trained.model, tmp_path, split="train", seen_subjects=True).split == "train"
+
+
+def test_an_absent_split_is_named(trained, tmp_path):
+    with pytest.raises(TrainingError, match="no samples with split 'final'; the store has 'test': 64, 'train': 160"):
+        evaluate(str(trained.store), trained.model, tmp_path, split="final")
+
+
+def test_a_new_encoder_can_be_fine_tuned_too(store, tmp_path):
+    model = finetune(str(store), tmp_path, FinetuneConfig(epochs=1, **FAST))
+    assert load_json(model / "model.json")["training"]["init"] == "he"
+
+
+def test_an_encoder_that_is_not_there_is_named_before_any_work(store, tmp_path):
+    with pytest.raises(TrainingError, match=r"nowhere: cannot read these weights"):
+        finetune(str(store), tmp_path / "m", FinetuneConfig(encoder=tmp_path / "nowhere", **FAST))
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_run_that_explodes_stops_and_saves_nothing(store, tmp_path):
+    wild = FAST_PDGAN.model_copy(update={"lambda_l": 1e38, "generator_lr": 1e30})
+    with pytest.raises(TrainingError, match="pretrain: g_l1 became"):
+        pretrain(str(store), tmp_path / "p", PretrainConfig(pdgan=wild, **FAST))
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize("settings", [{"batch": 7}, {"dev_share": 0}, {"pdgan": {"depth_size": 100}}, {"epoch": 3}])
+def test_settings_that_make_no_sense_are_refused(settings):
+    with pytest.raises(ValidationError):
+        PretrainConfig(**settings)
+
+
+class Links(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.sources, self.open, self.text = [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.sources += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_report_is_one_page_that_needs_nothing_else(trained, tmp_path):
+    extra = {"simulated": "Drawn <people>.", "truth": {"mean absolute error": 0.0312}, "notes": ["A note."]}
+    page = write_report(
+        str(trained.store), trained.pretrained, trained.model, trained.evaluation, tmp_path / "r.html", extra
+    )
+    links = Links()
+    links.feed(page.read_text())
+    assert links.open == []
+    assert all(source.startswith("data:image/") for source in links.sources)
+    assert len(links.sources) > 60
+    text = re.sub(r"\s+", " ", links.text)
+    card = load_json(trained.model / "model.json")
+    for words in (
+        "Drawn <people>.",
+        "A note.",
+        "0.0312",
+        "dev threshold",
+        "oracle",
+        "APCER of each attack",
+        "replay",
+        card["weights"]["sha256"],
+        "snapshot 1",
+        "712,465 parameters",
+        f"{trained.evaluation.metrics.threshold:.4f}",
+    ):
+        assert words in text, words
+    assert "certified" not in text
+
+
+def test_report_without_pretraining(store, trained, tmp_path):
+    page = write_report(str(store), None, trained.model, trained.evaluation, tmp_path / "r.html")
+    assert "Depth that the generator draws" not in page.read_text()
+
+
+def test_report_of_half_a_run_names_the_file(trained, tmp_path):
+    half = tmp_path / "pre"
+    shutil.copytree(trained.pretrained, half)
+    (half / "config.json").unlink()
+    with pytest.raises(TrainingError, match=r"config\.json: cannot read it"):
+        write_report(str(trained.store), half, trained.model, trained.evaluation, tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
