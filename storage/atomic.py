@@ -19,7 +19,7 @@ class PartFile:
     def __init__(self, final: Path) -> None:
         self.final = final
         final.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(final)
+        remove_leftovers(final.parent, final.name)
         while True:
             self.path = final.with_name(f".{final.name}.{secrets.token_hex(4)}{PART}{final.suffix}")
             self._fd = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
@@ -51,9 +51,9 @@ class PartFile:
             self._fd = -1
 
 
-def remove_leftovers(final: Path) -> None:
-    """Delete temporary files that a killed writer of `final` left behind."""
-    for path in final.parent.glob(f".{final.name}.*{PART}{final.suffix}"):
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Delete temporary files that killed writers of `folder/name` left behind."""
+    for path in folder.glob(f".{name}.*{PART}.*"):
         with contextlib.suppress(OSError):  # gone meanwhile, or locked by its living writer
             fd = os.open(path, os.O_RDONLY)
             try:

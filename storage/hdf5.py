@@ -9,9 +9,10 @@
 Contiguous, because h5py's per-call cost (25 us) and chunked filters (100 us and more) dwarf the copy itself (10 us).
 """
 
+import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -22,6 +23,9 @@ from storage.config import StoreConfig
 from storage.errors import Damaged
 from storage.pixel_index import PixelIndex
 from storage.schema import COLUMNS, SCHEMA_VERSION, check_version
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 SUFFIX = ".h5"
 # deflate cannot do better, so a column that claims more is forged
@@ -46,8 +50,7 @@ class Writer:
         """Write the file. size: (H, W) of every image, (0, 0) if there are no rows."""
         live = [row.depth for row in self._rows if row.depth is not None]
         stored = np.array([row.depth is not None for row in self._rows], dtype=bool)
-        # h5py's lock would collide with the one that marks the temporary file as alive
-        with h5py.File(self._path, "w", libver=("v110", "v110"), locking=False) as file:
+        with _Disk(self._path, "r+") as disk, h5py.File(disk, "w", libver=("v110", "v110")) as file:
             file.attrs["schema_version"] = SCHEMA_VERSION
             file.attrs["about"] = (__doc__ or "").replace("\n    ", "\n")
             file.attrs["image_codec"] = self._config.image_codec
@@ -70,6 +73,40 @@ class Writer:
     def abort(self) -> None:
         """Forget the rows."""
         self._rows, self._columns = [], []
+
+
+class _Disk(io.FileIO):
+    """A file that keeps its first write error until it is closed.
+
+    HDF5 2.0 crashes the process (segmentation fault in `H5Fclose`) when a flush fails, which is what a full disk does.
+    """
+
+    def __init__(self, path: Path, mode: str) -> None:
+        super().__init__(path, mode)
+        self._error: OSError | None = None
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        view = memoryview(data).cast("B")
+        length = len(view)
+        try:
+            while self._error is None and len(view):
+                view = view[super().write(view) :]
+        except OSError as error:
+            self._error = error
+        return length
+
+    def truncate(self, size: int | None = None, /) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
+
+    def close(self) -> None:
+        super().close()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
 
 
 def index(path: Path) -> PixelIndex:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.atomic import write_file
+from storage.atomic import remove_leftovers, write_file
 from storage.errors import Damaged, SnapshotConflict, StoreError
 from storage.location import SNAPSHOTS, inside, local_path
 from storage.reader import ShardReader, known_columns, open_shard
@@ -151,6 +151,7 @@ class Store:
             path = inside(self.root, shard.file)
             if not path.is_file() or path.stat().st_size != shard.bytes:
                 raise Damaged(f"{path}: missing or not of {shard.bytes} bytes; build the shard again before committing")
+        remove_leftovers(self.root / SNAPSHOTS)  # of a committer that was killed; each has a name of its own
         number = (current or 0) + 1
         content = {
             "schema_version": SCHEMA_VERSION,

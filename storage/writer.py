@@ -59,7 +59,9 @@ class ShardWriter:
             self._live += row["label"] == LIVE
             rows.append(row)
             encoded.append(encode(sample.image, depth, self._config))
-        self._writer.write(encoded, rows_table(rows, COLUMNS))
+        table = rows_table(rows, COLUMNS)
+        with self._disk_errors():
+            self._writer.write(encoded, table)
 
     def reject(self, row: Mapping[str, Any]) -> None:
         """Note a medium or frame that could not be used: a value for every name of REJECT_COLUMNS."""
@@ -79,12 +81,8 @@ class ShardWriter:
     def commit(self) -> None:
         """Finish, read back, publish: pixels, then rejects, then the ticket that declares both complete."""
         rejects = self._rejects_bytes()
-        try:
+        with self._disk_errors():
             self._writer.close(self._size or (0, 0), self._depth_dtype or np.dtype(np.uint8))
-        except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
-            raise StoreError(
-                f"{self._root / self._file}: could not be written ({error}); nothing was committed"
-            ) from error
         # read back before the final name exists: damage is found now, not in training
         open_shard(self._part.path).check(decode=False)
         info = ShardInfo(
@@ -110,6 +108,13 @@ class ShardWriter:
                 "never overwritten: give the shard a name that is a hash of its plan and config"
             )
         self._info = info
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"{self._part.final}: could not be written ({error}); nothing was committed") from error
 
     def _publish(self, info: ShardInfo, rejects: bytes) -> None:
         published: list[Path] = []

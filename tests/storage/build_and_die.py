@@ -1,7 +1,7 @@
 """A build that is killed with SIGKILL at its n-th file-system step, for test_faults.py: one child process a step.
 
-Usage: build_and_die.py FOLDER FORMAT. For n = 1, 2, ...: a fresh store FOLDER/<n> is built in a child that kills itself
-just before its n-th open, rename, link, unlink or fsync inside the store; ends with the first n that the build survives.
+Usage: build_and_die.py FOLDER FORMAT. For n = 1, 2, ...: a fresh store FOLDER/<n> is built in a child that kills
+itself just before its n-th open, rename, link or unlink inside the store; ends with the first n that it survives.
 """
 
 import os
@@ -24,8 +24,8 @@ def build(root, format, after_batch=lambda: None):
         info = existing_shard(root, f"s{k}")
         if info is None:
             with shard_writer(root, f"s{k}", StoreConfig(format=format), {"plan": k}) as writer:
-                for first in range(100 * k, 100 * k + 100, 20):
-                    writer.write(make_samples(20, first=first, size=24))
+                for first in range(66 * k, 66 * k + 66, 22):
+                    writer.write(make_samples(22, first=first, size=16))
                     after_batch()
                 writer.reject(reject_row(k))
             info = writer.info

@@ -47,9 +47,10 @@ def test_a_build_killed_before_any_file_system_step_goes_on_to_the_same_store(tm
         for name in ("s0", "s1"):  # what stands under a final name is whole
             for path in (root / "shards").glob(f"{name}.[hp]*"):
                 open_shard(path).check()
-        assert Store(root).current() in (None, Store(root).current())
         snapshot = build(root, format)
         assert shard_sums(snapshot) == shard_sums(undisturbed)
+        # a committer that died right after publishing left its temporary name; the next commit sweeps it
+        Store(root).commit(snapshot.shards, parent=snapshot, config={}, lineage={})
         report = verify(root)
         assert report.ok, report.problems
         assert report.orphans == []
@@ -68,7 +69,7 @@ def test_a_build_killed_from_outside_in_mid_write_goes_on_to_the_same_bytes(tmp_
     root = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", code, str(root)], cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout is not None
-    for _ in range(8):  # the first shard is complete, the second has its first batches
+    for _ in range(5):  # the first shard is complete, the second has its first batches
         process.stdout.readline()
     time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -83,19 +84,21 @@ def test_a_build_killed_from_outside_in_mid_write_goes_on_to_the_same_bytes(tmp_
     assert verify(root).orphans == []
 
 
+def write_a_shard(root, config):
+    with shard_writer(root, "s", config) as writer:
+        writer.reject(reject_row())
+        for first in range(0, 100, 20):
+            writer.write(make_samples(20, first=first))
+
+
 @pytest.mark.parametrize("config", [StoreConfig(), StoreConfig(format="parquet", image="raw")])
 def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path, config):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writes then fail with an OSError, as on a full disk
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-        with (
-            pytest.raises(StoreError, match=r"shards/s\..*could not be written"),
-            shard_writer(tmp_path, "s", config) as w,
-        ):
-            w.reject(reject_row())
-            for first in range(0, 100, 20):
-                w.write(make_samples(20, first=first))
+        with pytest.raises(StoreError, match=r"shards/s\..*could not be written"):
+            write_a_shard(tmp_path, config)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, old)
