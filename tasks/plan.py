@@ -75,16 +75,15 @@ def plan_build(scans: Sequence[Scan], snapshot: Snapshot | None, config: BuildCo
         raise BuildError("two sources give the same dataset; give one of them another dataset name")
     digest = config.digest()
     media = pa.concat_tables([MEDIA_SCHEMA.empty_table(), *(scan.media for scan in scans)]).combine_chunks()
-    place, same, removed, gone = _compare(media, snapshot)
+    place, same, removed = _compare(media, snapshot)
     keep = []
     kept = np.zeros(len(media), bool)
     by_shard = np.argsort(place, kind="stable")
     for number, shard in enumerate(snapshot.shards if snapshot else ()):
         first, last = np.searchsorted(place[by_shard], [number, number + 1])
         rows = by_shard[first:last]
-        if shard.meta.get("config") != digest or number in gone or not same[rows].all():
-            continue
-        if media_digest(media.take(pa.array(rows)).sort_by("path")) == shard.meta.get("media"):
+        content = media_digest(media.take(pa.array(rows)).sort_by("path"))
+        if (shard.meta.get("config"), shard.meta.get("media")) == (digest, content):
             keep.append(shard)
             kept[rows] = True
     known = place >= 0
@@ -119,15 +118,13 @@ def _keys(table: pa.Table) -> pa.ChunkedArray:
     return pc.binary_join_element_wise(table["dataset"], table["path"], _UNIT)
 
 
-def _compare(
-    media: pa.Table, snapshot: Snapshot | None
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], int, set[int]]:
-    """Against the snapshot: each medium's shard number (-1: new) and whether it is the same file; how many media were
-    removed, and the numbers of the shards that held those.
+def _compare(media: pa.Table, snapshot: Snapshot | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], int]:
+    """Against the snapshot: each medium's shard number (-1: new), whether its file is the same, and how many media were
+    removed.
     """
     place, same = np.full(len(media), -1), np.zeros(len(media), bool)
     if snapshot is None:
-        return place, same, 0, set()
+        return place, same, 0
     known = snapshot.media().combine_chunks()
     names = pa.array([shard.name for shard in snapshot.shards], pa.string())
     shard_of = pc.index_in(known["shard"], names).to_numpy().astype(np.int64)
@@ -138,8 +135,7 @@ def _compare(
     same[there] = True
     for column in ("size", "mtime_ns"):
         same[there] &= known[column].to_numpy()[found[there]] == media[column].to_numpy()[there]
-    missing = pc.invert(pc.is_in(known_keys, keys)).to_numpy()
-    return place, same, int(missing.sum()), set(shard_of[missing].tolist())
+    return place, same, len(known) - int(there.sum())
 
 
 def _cut(media: pa.Table, roots: dict[str, str], digest: str, config: BuildConfig) -> Iterator[ShardPlan]:

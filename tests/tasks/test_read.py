@@ -246,7 +246,10 @@ class TestVideos:
         assert error is not None
         assert error.reason == "truncated"
         assert [number for number, _ in got] == list(range(len(got)))
-        assert 5 < len(got) < 45
+        with av.open(str(path)) as container:
+            packets = sum(packet.size > 0 for packet in container.demux(video=0))
+        # all but the one that was cut, although the decoder holds several back to sort them
+        assert packets - 1 <= len(got) <= packets < 45
 
     @pytest.mark.parametrize(
         ("content", "expected"),
