@@ -148,7 +148,8 @@ def _cut(media: pa.Table, roots: dict[str, str], digest: str, config: BuildConfi
     for row in range(len(media) + 1):
         ends = row == len(media) or group[row] != group[start]
         if row > start and (ends or held + samples[row] > config.shard_samples):
-            part = media.slice(start, row - start)
+            # not a slice: pickled for a worker, that would carry the whole table along
+            part = media.take(pa.array(np.arange(start, row)))
             dataset, split = group[start].split(_UNIT)
             content = media_digest(part)
             unique = hashlib.sha256(f"{digest}{content}".encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,6 +88,16 @@ def test_shards_are_cut_by_samples_not_by_media(tmp_path: Path) -> None:
     assert sizes(shard_samples=100) == [7]
     assert sizes(shard_samples=4, view={"views": 2}, read={"n": 2}) == [2, 1, 1, 2, 1]  # the video alone is four
     assert sizes(shard_samples=1, read={"n": 8}) == [1] * 7  # a medium is never split
+
+
+def test_a_plan_travels_to_a_worker_without_the_other_media(tmp_path: Path) -> None:
+    for number in range(200):
+        (tmp_path / "train/live/a").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"train/live/a/{number:03}.png").touch()
+    shards = plan_build([scan("folder", tmp_path)], None, CONFIG).shards
+    assert len(shards) == 100
+    assert len(pickle.dumps(shards[0])) < 5000
+    assert pickle.loads(pickle.dumps(shards[0])).media.equals(shards[0].media)
 
 
 def test_nothing_changed_is_nothing_to_do_and_rejected_media_are_known(base: Path) -> None:
