@@ -1,7 +1,7 @@
 """A build that is killed with SIGKILL at its n-th file-system step, for test_faults.py: one child process a step.
 
-Usage: build_and_die.py FOLDER FORMAT. For n = 1, 2, ...: a fresh store FOLDER/<n> is built in a child that kills
-itself just before its n-th open, rename, link or unlink inside the store; ends with the first n that it survives.
+Usage: build_and_die.py FOLDER FORMAT FIRST. For n = FIRST, FIRST + 2, ...: a store FOLDER/<n> is built in a child that
+kills itself just before its n-th open, rename, link or unlink inside the store; ends with the first n that it survives.
 """
 
 import os
@@ -52,7 +52,7 @@ def die_at(n, root):
 
 def main():
     folder, format = Path(sys.argv[1]), sys.argv[2]
-    for n in range(1, 1000):
+    for n in range(int(sys.argv[3]), 1000, 2):
         child = os.fork()
         if child == 0:
             root = folder / str(n)
