@@ -26,7 +26,7 @@ from flows.progress import progress_line
 from storage.shard_info import ShardInfo
 from storage.snapshot import Snapshot, Store
 from tasks.config import BuildConfig
-from tasks.plan import Plan, ShardPlan, plan
+from tasks.plan import Plan, ShardPlan, plan_build
 from tasks.sources import Scan, scan
 
 STORE_UPDATED = "pseudodepth.store.updated"
@@ -83,7 +83,7 @@ def build_depth(
     current = target.current()
 
     scans = [scan_source(source) for source in sources]
-    work = plan(scans, current, config)
+    work = plan_build(scans, current, config)
     if current is not None and work.nothing_to_do:
         return summarise(current, scans, work, started, committed=False)
 

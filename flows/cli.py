@@ -72,21 +72,25 @@ def demo(
 def simulate(
     out: OutOption,
     photos: Annotated[
-        Path | None, typer.Option(help="folder of portraits, one subject each; default: two packaged")
+        Path | None, typer.Option(help="folder of portraits, one subject each; default: two packaged photographs")
     ] = None,
-    size: Annotated[Size, typer.Option(help="without --photos: 8 subjects or 24")] = Size.small,
-    cameras: Annotated[list[str] | None, typer.Option("--camera", help="camera domain; repeat for several")] = None,
-    media: Annotated[list[str] | None, typer.Option("--medium", help="attack medium; repeat for several")] = None,
-    attacks: Annotated[list[str] | None, typer.Option("--attack", help="print, replay, papercut; repeat")] = None,
+    size: Annotated[Size, typer.Option(help="8 subjects or 24; with --photos: pictures a subject")] = Size.small,
+    live: Annotated[int | None, typer.Option(min=1, help="live pictures a subject")] = None,
+    spoof: Annotated[int | None, typer.Option(min=1, help="spoof pictures a subject")] = None,
+    attack: Annotated[list[str] | None, typer.Option(help="print, replay or papercut; repeat for several")] = None,
+    camera: Annotated[list[str] | None, typer.Option(help="phone, webcam or dslr; repeat for several")] = None,
+    media: Annotated[str | None, typer.Option(help="papers and screens of the attacks: all, office or home")] = None,
     workers: WorkersOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Make a simulated dataset in the CelebA-Spoof layout, with the exact depth of every live picture beside it."""
-    from flows.demo import simulate_dataset
+    from flows.demo import NOTICE, simulate_dataset
+    from flows.run import console, given
 
-    simulate_dataset(
-        out, photos, size=size.value, cameras=cameras, media=media, attacks=attacks, workers=workers, seed=seed
-    )
+    options: dict[str, Any] = {"size": size.value, "seed": seed, "live": live, "spoof": spoof}
+    options |= {"attacks": attack or None, "cameras": camera or None, "media": media}
+    simulate_dataset(out, photos, given(options), workers or settings().workers)
+    console.print(NOTICE if photos is None else "Simulated data: accuracy on it says nothing about real attacks.")
 
 
 @app.command()

@@ -19,12 +19,12 @@ def inspect_store(store: str, sheet: Path | None = None) -> None:
     counts: Counter[tuple[str, ...]] = Counter()
     subjects: dict[tuple[str, ...], set[str]] = {}
     for dataset, split, label, attack, subject, _ in rows:
-        kind = (dataset, split, attack if label else "live")
+        kind: tuple[str, ...] = (dataset, split, attack if label else "live")
         counts[kind] += 1
         subjects.setdefault(kind, set()).add(subject)
     table = Table("dataset", "split", "kind", "samples", "subjects", title=f"{store}, snapshot {snapshot.number}")
-    for kind, count in sorted(counts.items()):
-        table.add_row(*kind, f"{count:,}", f"{len(subjects[kind]):,}")
+    for kind in sorted(counts):
+        table.add_row(*kind, f"{counts[kind]:,}", f"{len(subjects[kind]):,}")
     console.print(table)
 
     rejects = snapshot.rejects()

@@ -2,22 +2,23 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
-Advance = Callable[..., None]
 PLAIN_EVERY_SECONDS = 10.0
+
+
+class Advance(Protocol):
+    """Moves a progress line on; may be called from any thread."""
+
+    def __call__(self, count: int, note: str | None = None, total: int | None = None) -> None:
+        """`count` more units are done; `note` replaces the figures at the end, `total` corrects what makes it whole."""
 
 
 @contextmanager
 def progress_line(title: str, total: int, unit: str) -> Iterator[Advance]:
-    """Yield `advance(count, note="")`, which may be called from any thread.
-
-    Args:
-        title: what is being done.
-        total: how many units make it complete.
-        unit: what is counted, in the plural.
-    """
+    """Show how much of `total` units (named in the plural) is done; yields what moves it on."""
     show = _bar if sys.stderr.isatty() else _lines
     with show(title, total, unit) as advance:
         yield advance
@@ -30,7 +31,7 @@ def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description:<22}"),
+        TextColumn("{task.description:<10}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit),
@@ -39,22 +40,29 @@ def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=total, note="")
-        yield lambda count=1, note=None: bar.update(task, advance=count, **({} if note is None else {"note": note}))
+
+        def advance(count: int, note: str | None = None, total: int | None = None) -> None:
+            if note is not None:
+                bar.update(task, note=note)
+            bar.update(task, advance=count, total=total)
+
+        yield advance
 
 
 @contextmanager
 def _lines(title: str, total: int, unit: str) -> Iterator[Advance]:
     started = shown = time.monotonic()
-    done, last_note = 0, ""
+    done, figures, whole = 0, "", total
 
     def line() -> None:
         rate = done / max(time.monotonic() - started, 1e-9)
-        print(f"{title}: {done}/{total} {unit}, {rate:.1f}/s {last_note}".rstrip(), file=sys.stderr, flush=True)
+        print(f"{title}: {done}/{whole} {unit}, {rate:.1f}/s {figures}".rstrip(), file=sys.stderr, flush=True)
 
-    def advance(count: int = 1, note: str | None = None) -> None:
-        nonlocal done, shown, last_note
+    def advance(count: int, note: str | None = None, total: int | None = None) -> None:
+        nonlocal done, shown, figures, whole
         done += count
-        last_note = last_note if note is None else note
+        figures = figures if note is None else note
+        whole = whole if total is None else total
         if time.monotonic() - shown >= PLAIN_EVERY_SECONDS:
             shown = time.monotonic()
             line()

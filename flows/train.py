@@ -29,7 +29,7 @@ class _Lines:
     def __init__(self) -> None:
         self.open = ExitStack()
         self.stage = ""
-        self.advance: Advance = lambda *_: None
+        self.advance: Advance = lambda *_, **__: None
         self.done = 0
 
     def __call__(self, stage: str, done: int, total: int, figures: dict[str, float]) -> None:
