@@ -202,7 +202,7 @@ def _paper(
     gloss = _reflection(rng, size, paper.gloss) * exposure * cover
     ground = behind * (1 - _shadow(rng, cover[..., 0], worn))
     result = ground * (1 - cover) + reflectance * light + gloss
-    if not cut and rng.random() < 0.45:
+    if not worn and rng.random() < (0.8 if cut else 0.45):
         result = _fingers(rng, result, cover[..., 0], exposure)
     return Presented(result.astype(np.float32), box, code, name)
 
@@ -226,7 +226,7 @@ def _margin(rng: np.random.Generator, paper: Paper, ink: F32) -> tuple[F32, Floa
 def _outline(rng: np.random.Generator, source: Source, worn: bool) -> tuple[F32, int]:
     """What the scissors left of the print (h,w) in [0,1], and its CelebA-Spoof type."""
     h, w = source.picture.shape[:2]
-    code = int(rng.choice([4, 5, 6], p=[0.5, 0.25, 0.25]) if not worn else rng.choice([4, 6], p=[0.7, 0.3]))
+    code = int(rng.choice([4, 6], p=[0.65, 0.35]) if worn else rng.choice([4, 5], p=[0.5, 0.5]))
     centre = source.face.mean(axis=0)
     if code == 5 and source.person.min() > 0.5:
         code = 4  # no outline of the person is known

@@ -83,13 +83,13 @@ def _seeds(size: tuple[int, int], oval: Floats, up: Floats) -> tuple[Floats, NDA
     head = np.hypot(u / 0.68, (v + 0.10) / (crown + 0.44)) - 1.0
     neck = np.maximum(np.abs(u) - 0.36, 0.0) + np.maximum(chin * 0.6 - v, 0.0) * 3
     slope = 0.45 + np.clip((v - chin - 0.15) * 2.2, 0.0, 0.75)
-    shoulders = np.maximum(np.abs(u) - slope, (chin + 0.2) - v)
+    shoulders = np.maximum(np.abs(u) - slope, (chin + 0.12) - v)
     distance = np.minimum(np.minimum(head * 0.8, neck - 0.04), shoulders)
     prior = 1.0 / (1.0 + np.exp(distance / 0.10))
 
     face = polygon2mask(size, (centre + (oval - centre) * 1.02)[:, ::-1])
     forehead = polygon2mask(size, (centre + (oval - centre) * 1.06)[:, ::-1]) & (v < -crown * 0.5)
-    body = (np.abs(u) < 0.22) & (v > chin * 0.8) | (np.abs(u) < 0.5) & (v > chin + 0.4)
+    body = (np.abs(u) < 0.22) & (v > chin * 0.8) | (shoulders < -0.15)
     person = face | forehead | body
     far = (np.abs(u) > 1.25) & (v < chin * 0.4) | (v < -(crown + 1.0))
     rim = np.zeros(size, bool)

@@ -83,6 +83,14 @@ def fit_portrait(path: Path, mirrored: bool = False) -> Portrait:
     Raises MediumError: `unreadable`, `not-an-image`, `truncated`, `no-face`, `too-small` (face under 56 px wide),
     `align-failed` (a head turned so far that one side of it is not in the picture).
     """
+    from threadpoolctl import threadpool_limits
+
+    # how many threads share a sum decides its last bits, and with them the bytes of every picture
+    with threadpool_limits(1):
+        return _fit(path, mirrored)
+
+
+def _fit(path: Path, mirrored: bool) -> Portrait:
     from tasks.aligners.facemesh import FACE_OVAL, canonical_face
 
     image, vertices, width = _locate(path, mirrored)
@@ -151,6 +159,10 @@ def _locate(path: Path, mirrored: bool) -> tuple[NDArray[np.uint8], NDArray[np.f
     width = FACE_WIDTH * scale
     if width < _MIN_FACE:
         raise MediumError("too-small", f"{path}: the face is {width:.0f} px wide, {_MIN_FACE:.0f} are needed")
+    xy = found.vertices[:, :2]
+    edge = 0.08 * width  # hair, ears and neck need some room
+    if (xy.min(axis=0) < edge).any() or (xy.max(axis=0) > np.array([image.shape[1], image.shape[0]]) - edge).any():
+        raise MediumError("too-small", f"{path}: the photograph is cut too close around the face")
     yaw, pitch, _ = head_angles(rotation)
     if abs(yaw) > _MAX_YAW or abs(pitch) > _MAX_PITCH:
         raise MediumError(

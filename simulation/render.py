@@ -76,7 +76,7 @@ def make_subject(portrait: Portrait, identity: Identity) -> Subject:
     if identity.hair_strength > 0:
         colour = retone(colour, portrait.hair, identity.hair, identity.hair_strength)
     if portrait.matte is not None and identity.clothes.any():
-        clothes = np.clip(matte - portrait.skin - portrait.hair, 0.0, 1.0) * below_chin(portrait)
+        clothes = np.clip(matte - 2.0 * portrait.skin - portrait.hair, 0.0, 1.0) * below_chin(portrait)
         mean = (colour * clothes[..., None]).sum(axis=(0, 1)) / max(float(clothes.sum()), 1.0)
         # another dye: sometimes the channels change places, always they shift a little
         dye = np.roll(mean, int(abs(identity.clothes[0]) * 2) % 3) * np.exp(0.3 * identity.clothes)
@@ -97,7 +97,7 @@ def below_chin(portrait: Portrait) -> F32:
     chin = portrait.surface.vertices[152, :2]
     y, x = np.mgrid[:height, :width]
     down = -((x - chin[0]) * up[0] + (y - chin[1]) * up[1]) / FACE_PX
-    return smoothstep(-0.12, 0.0, down).astype(np.float32)
+    return smoothstep(-0.05, 0.2, down).astype(np.float32)
 
 
 def _displaced(portrait: Portrait, moved: Floats, base: Floats | None = None) -> Floats:
@@ -180,7 +180,7 @@ def pose_vertices(subject: Subject, scene: Scene) -> tuple[Floats, Floats]:
         cross = np.cross(axis, arm)
         along = (arm @ axis)[:, None] * axis
         points = surface.pivot + arm * np.cos(part) + cross * np.sin(part) + along * (1 - np.cos(part))
-    normals = _normals(points, surface.triangles)
+    normals = _normals(points, surface.triangles, surface.seam)
     # what stays flat behind the head takes the light of a wall
     flat = smoothstep(0.25, 0.75, surface.follow)[:, None]
     normals = normals * flat + np.array([0.0, 0.0, 1.0]) * (1 - flat)
@@ -191,16 +191,24 @@ def pose_vertices(subject: Subject, scene: Scene) -> tuple[Floats, Floats]:
     xy = (points[:, :2] - surface.pivot[:2]) * near[:, None] + surface.pivot[:2]
     middle = (np.array(scene.size) - 1) / 2
     picture = np.column_stack([(xy - scene.centre) * scene.zoom + middle, depth * scene.zoom])
+    # the innermost ring stays exactly on the face's contour, or the background would shine through a crack
+    ring, one, two = surface.seam.T
+    picture[ring] = (picture[one] + picture[two]) / 2
     return picture, normals
 
 
-def _normals(points: Floats, triangles: NDArray[np.int32]) -> Floats:
+def _normals(points: Floats, triangles: NDArray[np.int32], seam: NDArray[np.int64]) -> Floats:
+    """Smooth vertex normals towards the viewer, also across the seam between face and rings."""
     a, b, c = (points[triangles[:, i]] for i in range(3))
     face = np.cross(b - a, c - a)
-    face *= np.where(face[:, 2:] < 0, -1.0, 1.0)  # towards the viewer, whichever way round the triangle is listed
+    face *= np.where(face[:, 2:] < 0, -1.0, 1.0)  # whichever way round the triangle is listed
     total = np.stack(
         [np.bincount(triangles.ravel(), np.repeat(face[:, i], 3), minlength=len(points)) for i in range(3)], axis=1
     )
+    ring, one, two = seam.T
+    on_contour = one == two
+    total[one[on_contour]] += total[ring[on_contour]]
+    total[ring] = (total[one] + total[two]) / 2
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
 
 

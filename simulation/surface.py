@@ -40,7 +40,8 @@ class Surface:
     vertices (V,3) float64 texture px; triangles (T,3) int32, the face's first; follow (V,) in [0,1]; contour (V,) the
     contour vertex (index into the face) whose displacement a ring vertex inherits, `carry` (V,) how much of it;
     faces = number of face vertices; face_triangles = number of face triangles; inside (V,) 1 on the copies of the
-    inner lips that span the mouth's hole; pivot (3,).
+    inner lips that span the mouth's hole; seam (m,3): each vertex of the innermost ring and the two contour vertices that
+    it lies between (or on); pivot (3,).
     """
 
     vertices: Floats
@@ -51,6 +52,7 @@ class Surface:
     faces: int
     face_triangles: int
     inside: Floats
+    seam: NDArray[np.int64]
     pivot: Floats
 
 
@@ -107,6 +109,7 @@ def build_surface(
     ring0[0::2], ring0[1::2] = oval, (oval + np.roll(oval, -1, axis=0)) / 2
     reach = np.stack([reach, (reach + np.roll(reach, -1)) / 2], axis=1).ravel()
     owner = np.stack([oval_index, oval_index], axis=1).ravel()
+    next_owner = np.stack([oval_index, np.roll(oval_index, -1)], axis=1).ravel()
     centre = ring0[:, :2].mean(axis=0)
     rays = ring0[:, :2] - centre
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
@@ -152,6 +155,7 @@ def build_surface(
         contour=np.concatenate([np.arange(len(face)), np.tile(owner, len(RINGS) + 1), lips]),
         carry=np.concatenate([np.ones(len(face)), *carry, np.ones(len(lips))]),
         inside=np.concatenate([np.zeros(copies), np.ones(len(lips))]),
+        seam=np.column_stack([len(face) + np.arange(count), owner, next_owner]),
         faces=len(face),
         face_triangles=len(face_triangles),
         pivot=origin + rotation @ (scale * PIVOT),
