@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ def split_train_dev(table: pa.Table, *, seed: int, dev_share: float = 0.2) -> Sp
         chosen = _ranked_subjects(group, label, train, seed, dev_share)
         dev = train & np.isin(group, chosen)
         train = train & ~dev
-        rule = f"{len(chosen)} whole subjects of train (share {dev_share}, seed {seed}); the store has no dev split"
+        rule = f"whole subjects carved from train (share {dev_share}, seed {seed}); the store has no dev split"
     dev = dev & view0
     for name, mask in (("train", train), ("dev", dev)):
         for value, word in ((0, "live"), (1, "spoof")):
@@ -118,7 +119,7 @@ def _ranked_subjects(
             f"the store has no dev split, and none can be carved from train: it has {len(names)} subject; "
             "a threshold needs subjects that were not trained on"
         )
-    count = min(max(1, round(share * len(names))), len(names) - 1)
+    count = min(math.ceil(round(share * len(names), 9)), len(names) - 1)
     while count < len(names) - 1 and len(set(label[train & np.isin(group, names[:count])])) < 2:
         count += 1
     return names[:count]
