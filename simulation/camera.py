@@ -44,6 +44,10 @@ def expose(rng: np.random.Generator, camera: Camera, light: F32) -> NDArray[np.u
 
     h, w = light.shape[:2]
     pixels = _blur(light, rng.uniform(*camera.blur))
+    # stray light in the lens, and the maker's (or a faded) saturation
+    pixels += np.float32(rng.uniform(0.0, 0.10)) * (pixels.mean(axis=(0, 1)) - pixels)
+    grey = pixels.mean(axis=2, keepdims=True)
+    pixels = grey + np.float32(rng.uniform(0.65, 1.15)) * (pixels - grey)
     # the meter aims at an average grey, but not all the way: dark scenes stay darker
     gain = float((0.20 / max(float(pixels.mean()), 0.005)) ** 0.55 * np.exp(rng.normal(0.0, 0.10)))
     balance = np.exp(rng.normal(0.0, camera.balance, 3) * [1.0, 0.4, 1.0])

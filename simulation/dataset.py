@@ -317,7 +317,7 @@ def _take_chunk(job: tuple[Path, list[Shot], int]) -> list[Entry]:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[Callable[..., Iterator]]:
-    """A `map`: in this process for one worker, else over processes. Spawned ones: threads of ours must not be forked."""
+    """A `map`: in this process for one worker, else over processes (spawned: our threads must not be forked)."""
     if workers == 1:
         yield map
         return

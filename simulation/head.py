@@ -81,7 +81,7 @@ def draw_expression(rng: np.random.Generator, already_open: float = 0.0) -> Expr
 
 
 def draw_pose(rng: np.random.Generator, own: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Yaw within +-35, pitch within +-20 and some roll, degrees, not too far from the photograph's own (yaw, pitch, roll).
+    """Yaw within +-35, pitch within +-20 and some roll, degrees, not too far from the photograph's `own` three.
 
     A photograph shows only the sides of the head that faced the camera: more than 38 degrees of turning would show skin
     that is not in it. Pitch is counted from -6: the average face, looking straight ahead, measures so.

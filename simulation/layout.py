@@ -16,8 +16,8 @@ ILLUMINATION = {"normal": 1, "strong": 2, "back": 3, "dark": 4}
 
 README = """This dataset is SIMULATED.
 
-Every picture was rendered from photographs in 3-D; every "spoof" is a computed print, screen or paper mask, photographed
-by a computed camera. The folders and files follow CelebA-Spoof, so that its readers read it, but no picture of
+Every picture was rendered from photographs in 3-D; every "spoof" is a computed print, screen or paper mask in front
+of a computed camera. The folders and files follow CelebA-Spoof, so that its readers read it, but no picture of
 CelebA-Spoof is in here, and accuracy on these pictures says nothing about real attacks.
 
 Data/<split>/<subject>/{live,spoof}/NNNNNN.{jpg,png}   pictures; NNNNNN_BB.txt: x y w h score of the face, 224 grid
@@ -26,9 +26,10 @@ truth/<split>/<subject>/live/NNNNNN.npz                exact depth of a live pic
 truth/pictures.jsonl                                   how each picture was made: camera, medium, light, pose
 simulation.json                                        the settings; written last, so a folder that has it is complete
 
-truth npz: depth (h,w) uint16 of the picture: 0 outside the visible face, else 1 + 65534 * (z - z_low) / (z_high - z_low),
-near = large; z_low and z_high (picture pixels) are over all face vertices. vertices (468,3) float32: x, y in picture
-pixels (centres at integers), z larger = nearer. box x1 y1 x2 y2; pose yaw, pitch, roll in degrees.
+truth npz: depth (h,w) uint16 of the picture: 0 outside the visible face, else
+1 + 65534 * (z - z_low) / (z_high - z_low), near = large; z_low and z_high (picture pixels) are over all face vertices.
+vertices (468,3) float32: x, y in picture pixels (centres at integers), z larger = nearer. box x1 y1 x2 y2; pose yaw
+(+ to image right), pitch (+ up) and roll (+ clockwise) in degrees.
 """
 
 

@@ -1,9 +1,9 @@
 """Where the person is in a portrait, without a trained network: colours, a person-shaped prior and a graph.
 
-Seeds come from the fitted face: face, neck and chest are the person, the upper border of the picture is not. Colour models
-of both (Gaussian mixtures) give every pixel an opinion; a random walk with restarts over the pixel graph (Grady, "Random
-walks for image segmentation", 2006, with the prior of "Multilabel random walker using prior models", 2005) makes
-neighbours of the same colour agree. Repeated once with the first answer as seeds.
+Seeds come from the fitted face: face, neck and chest are the person, the upper border of the picture is not. Colour
+models of both (Gaussian mixtures) give every pixel an opinion; a random walk with restarts over the pixel graph (Grady,
+"Random walks for image segmentation", 2006, with the prior of "Multilabel random walker using prior models", 2005)
+makes neighbours of the same colour agree. Three rounds, each with the last answer as samples.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def person_matte(
 ) -> tuple[NDArray[np.float32], float]:
     """Coverage (h,w) float32 in [0,1] of the person, and a trust in [0,1].
 
-    `texture` (h,w,3) uint8 RGB, `extent` x0, y0, x1, y1 (exclusive) of the photograph in it, `oval` (n,2) the face contour
-    in its pixels, `up` (2,) the head's up direction, `hints`: outlines (n,2) that are certainly the person or certainly
-    not. Under a trust of about 0.5 the matte should not be used.
+    `texture` (h,w,3) uint8 RGB, `extent` x0, y0, x1, y1 (exclusive) of the photograph in it, `oval` (n,2) the face
+    contour in its pixels, `up` (2,) the head's up direction, `hints`: outlines (n,2) that are certainly the person or
+    certainly not. Under a trust of about 0.5 the matte should not be used.
     """
     x0, y0, x1, y1 = extent
     fine, trust = _matte(texture[y0:y1, x0:x1], oval - (x0, y0), up, [(p, outline - (x0, y0)) for p, outline in hints])

@@ -17,6 +17,7 @@ from simulation.surface import EYES, FACE_WIDTH, INNER_LIPS, Surface, build_surf
 from tasks.align import AlignConfig, Aligner, align, load_aligner
 from tasks.detect import DetectConfig, Detector, choose_face, load_detector
 from tasks.errors import MediumError
+from tasks.read import ReadConfig, read_frames
 
 Floats = NDArray[np.float64]
 
@@ -33,9 +34,9 @@ class Portrait:
 
     name: of the file; texture (h,w,3) uint8 sRGB; colour (h,w,3) float32 linear light with the person's colours drawn
     out over the edge of the matte; matte (h,w) float32 in [0,1] or None where the photograph cannot be taken apart;
-    skin (h,w), hair (h,w) float32 in [0,1]; extent x0, y0, x1, y1 (exclusive) of the photograph inside the texture; surface: its
-    mesh in the photograph's pose; canonical (468,3) the average face; rotation (3,3) from the canonical face to texture axes; scale: px a canonical unit;
-    mouth: how far it is open in the photograph, canonical units.
+    trust in it; skin (h,w), hair (h,w) float32 in [0,1]; extent x0, y0, x1, y1 (exclusive) of the photograph inside the
+    texture; surface: its mesh in the photograph's pose; canonical (468,3) the average face; rotation (3,3) from it to
+    texture axes; scale: px a canonical unit; mouth: how far it is open in the photograph, canonical units.
     """
 
     name: str
@@ -60,15 +61,15 @@ class Portrait:
 
 def head_angles(rotation: Floats) -> tuple[float, float, float]:
     """Yaw (+ towards image right), pitch (+ up), roll (+ clockwise) in degrees of a canonical -> image rotation."""
-    forward, up = rotation[:, 2], rotation[:, 1]
+    forward = rotation[:, 2]
     yaw = np.degrees(np.arctan2(forward[0], forward[2]))
     pitch = np.degrees(np.arcsin(np.clip(-forward[1], -1.0, 1.0)))
-    roll = np.degrees(np.arctan2(up[0], -up[1]))
+    roll = np.degrees(np.arctan2(rotation[1, 0], -rotation[1, 1]))
     return float(yaw), float(pitch), float(roll)
 
 
 def head_rotation(yaw: float, pitch: float, roll: float) -> Floats:
-    """The canonical -> image rotation (3,3) with these angles in degrees (inverse of `head_angles` up to second order)."""
+    """The canonical -> image rotation (3,3) with these angles in degrees."""
     a, b, c = np.radians([yaw, pitch, roll])
     turn = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
     nod = np.array([[1, 0, 0], [0, np.cos(b), np.sin(b)], [0, -np.sin(b), np.cos(b)]])
@@ -80,10 +81,10 @@ def head_rotation(yaw: float, pitch: float, roll: float) -> Floats:
 def fit_portrait(path: Path, mirrored: bool = False) -> Portrait:
     """Fit the face mesh to the main face of the photograph (or of its mirror image) and continue it over the picture.
 
-    Raises MediumError: `unreadable`, `not-an-image`, `truncated`, `no-face`, `too-small` (face under 56 px wide),
-    `align-failed` (a head turned so far that one side of it is not in the picture).
+    Raises MediumError: what `tasks.read` raises for files that are no pictures, `no-face`, `too-small` (a face under
+    56 px wide, or cut too close), `align-failed` (no mesh fits, or the head is turned too far to show both sides).
     """
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
     # how many threads share a sum decides its last bits, and with them the bytes of every picture
     with threadpool_limits(1):
@@ -167,13 +168,14 @@ def _locate(path: Path, mirrored: bool) -> tuple[NDArray[np.uint8], NDArray[np.f
     if abs(yaw) > _MAX_YAW or abs(pitch) > _MAX_PITCH:
         raise MediumError(
             "align-failed",
-            f"{path}: the head is turned {yaw:.0f}° and nods {pitch:.0f}°; up to {_MAX_YAW:.0f}° and {_MAX_PITCH:.0f}° work",
+            f"{path}: the head is turned by {yaw:.0f}° and nods by {pitch:.0f}°; "
+            f"up to {_MAX_YAW:.0f}° and {_MAX_PITCH:.0f}° work",
         )
     return image, found.vertices, width
 
 
 def fit_pose(model: Floats, points: Floats) -> tuple[Floats, float, Floats]:
-    """Weak perspective by least squares: points (n,2) ~ scale * (rotation @ model)[:2] + origin -> rotation, scale, origin."""
+    """Weak perspective by least squares: points (n,2) ~ scale * (rotation @ model)[:2] + origin; these three."""
     design = np.column_stack([model, np.ones(len(model))])
     solution = np.linalg.lstsq(design, points, rcond=None)[0]  # (4, 2)
     u, s, vt = np.linalg.svd(solution[:3].T, full_matrices=False)
@@ -194,13 +196,7 @@ def _models() -> tuple[Detector, Aligner, DetectConfig]:
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
-    from PIL import ImageOps
-
-    try:
-        with Image.open(path) as photo:
-            return np.asarray(ImageOps.exif_transpose(photo).convert("RGB"))
-    except Exception as error:
-        raise MediumError("unreadable", f"{path}: {error}") from error
+    return next(read_frames(path, "image", ReadConfig.model_validate({})))[1]
 
 
 def _cut(image: NDArray[np.uint8], corner: Floats, zoom: float) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:

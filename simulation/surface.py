@@ -40,8 +40,8 @@ class Surface:
     vertices (V,3) float64 texture px; triangles (T,3) int32, the face's first; follow (V,) in [0,1]; contour (V,) the
     contour vertex (index into the face) whose displacement a ring vertex inherits, `carry` (V,) how much of it;
     faces = number of face vertices; face_triangles = number of face triangles; inside (V,) 1 on the copies of the
-    inner lips that span the mouth's hole; seam (m,3): each vertex of the innermost ring and the two contour vertices that
-    it lies between (or on); pivot (3,).
+    inner lips that span the mouth's hole; seam (m,3): each vertex of the innermost ring and the two contour vertices
+    that it lies between (or on); pivot (3,).
     """
 
     vertices: Floats
@@ -95,9 +95,8 @@ def build_surface(
     """The whole surface around a fitted face.
 
     `face` (468,3) texture px in the photograph's pose, `oval_index` the ordered contour, `rotation` (3,3) from the
-    canonical face (y up, z towards the viewer) to texture axes, `origin` (3,) where that puts its zero, `scale` texture px
-    a canonical unit, `matte` (h,w) the
-    person's coverage or None.
+    canonical face (y up, z towards the viewer) to texture axes, `origin` (3,) where that puts its zero, `scale` texture
+    px a canonical unit, `matte` (h,w) the person's coverage or None.
     """
     oval = face[oval_index]
     width = FACE_WIDTH * scale
