@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.align import AlignConfig
-from tasks.errors import BuildError, MediumError
+from tasks.errors import BuildError
 
 if TYPE_CHECKING:
     from prnet import PRNet
@@ -54,16 +54,12 @@ class PRNetAligner:
         self.version = f"resfcn256 width {network.about.get('width', 1)} ({network.weights_sha256[:12]})"
 
     def first_crop(self, box: NDArray[np.floating], points: NDArray[np.floating] | None) -> NDArray[np.float64]:
-        """Affine (2, 3): the original's rule for a given box, a square of 1.6 times the box's mean side around it.
-
-        MediumError `bad-box` if the box has no extent.
-        """
+        """Affine (2, 3): the original's rule for a given box, a square of 1.6 times the box's mean side around it."""
         from prnet.crop import crop_affine
 
-        try:
-            return crop_affine(box, "box", self.size)
-        except ValueError as error:
-            raise MediumError("bad-box", str(error)) from error
+        edges = np.asarray(box, np.float64)
+        middle, half = (edges[:2] + edges[2:]) / 2, np.maximum((edges[2:] - edges[:2]) / 2, 0.5)
+        return crop_affine(np.concatenate([middle - half, middle + half]), "box", self.size)
 
     def next_crop(self, vertices: NDArray[np.float32]) -> NDArray[np.float64] | None:
         """None: one pass."""

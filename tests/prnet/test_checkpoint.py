@@ -142,6 +142,16 @@ def test_one_damaged_byte_names_its_tensor(copy, tmp_path, uv, name):
         import_checkpoint(copy, uv, tmp_path / "out.safetensors")
 
 
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_one_damaged_byte_of_the_index_is_seen_by_its_own_checksum(copy, tmp_path, uv, place):
+    index = Path(f"{copy}.index")
+    content = bytearray(index.read_bytes())
+    content[int(len(content) * place)] ^= 1
+    index.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"checkpoint.index: damaged.*does not have its checksum"):
+        import_checkpoint(copy, uv, tmp_path / "out.safetensors")
+
+
 def test_a_short_file_names_the_first_tensor_that_is_cut(copy, tmp_path, uv):
     from prnet.tf_bundle import Bundle
 

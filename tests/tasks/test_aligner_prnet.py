@@ -11,7 +11,7 @@ import pytest
 from prnet.errors import WeightsError
 from tasks.align import AlignConfig, align, load_aligner
 from tasks.aligners.prnet import DEFAULT_WEIGHTS, sanity
-from tasks.errors import BuildError, MediumError
+from tasks.errors import BuildError
 from tests.fixtures.prnet_layout import small_layout, write_slim_weights
 
 
@@ -80,10 +80,10 @@ def test_missing_weights_say_what_to_do(tmp_path):
         load_aligner(AlignConfig(prnet_weights=tmp_path / "gone.safetensors"))
 
 
-def test_a_box_without_extent_rejects_the_medium_not_the_run(aligner):
-    with pytest.raises(MediumError) as caught:
-        aligner.first_crop(np.array([5.0, 5.0, 5.0, 5.0]), None)
-    assert caught.value.reason == "bad-box"
+def test_a_box_without_extent_is_taken_as_a_pixel(aligner):
+    affine = aligner.first_crop(np.array([5.0, 5.0, 5.0, 4.0]), None)
+    assert np.isfinite(affine).all()
+    assert affine[0, 0] == 63
 
 
 def test_the_default_place_of_the_weights_is_known_without_torch():
