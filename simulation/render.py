@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,16 +128,17 @@ def draw_light(rng: np.random.Generator, outdoor: bool) -> Light:
 
 
 def draw_scene(
-    rng: np.random.Generator, portrait: Portrait, outdoor: bool, share: tuple[float, float] = (0.35, 0.60)
+    rng: np.random.Generator, subject: Subject, outdoor: bool, share: tuple[float, float] = (0.35, 0.60)
 ) -> Scene:
     """Frame, pose, expression and light. The face takes `share` of the width as far as the photograph reaches."""
+    portrait = subject.portrait
     x0, y0, x1, y1 = portrait.extent
     sizes = [(320, 320), (360, 360), (400, 400), (320, 400), (360, 440), (400, 480), (480, 400), (440, 360)]
     options = []
     for w, h in sizes:
         # how much of the picture the photograph can fill; a little more is taken from its repeated border
         needed = max(w / ((x1 - x0) * 1.05), h / ((y1 - y0) * 1.05)) * FACE_PX / w
-        most = min(share[1], 0.66 * h / w)
+        most = min(share[1], 0.62 * h / w)
         if needed <= most:
             options.append((w, h, max(needed, share[0]), most))
     if options:
@@ -153,7 +154,7 @@ def draw_scene(
     centre = middle + rng.normal(0.0, [0.07, 0.05]) * span + [0.0, rng.uniform(-0.02, 0.08) * span[1]]
     low_c, high_c = np.array([x0, y0]) + span / 2, np.array([x1, y1]) - span / 2
     centre = np.where(low_c <= high_c, np.clip(centre, low_c, high_c), (low_c + high_c) / 2)
-    return Scene(
+    scene = Scene(
         size=(w, h),
         zoom=float(zoom),
         centre=centre,
@@ -163,6 +164,18 @@ def draw_scene(
         light=draw_light(rng, outdoor),
         own_surroundings=portrait.matte is None or rng.random() < 0.15,
     )
+    return in_view(subject, scene)
+
+
+def in_view(subject: Subject, scene: Scene) -> Scene:
+    """The scene moved so that no part of the face is cut off: whoever holds the camera does the same.
+
+    RetinaFace's box has some forehead more than the mesh covers, so there is a tenth of the width on top.
+    """
+    xy = pose_vertices(subject, scene)[0][: subject.portrait.surface.faces, :2]
+    low, high = xy.min(axis=0) - [0.0, 0.1 * np.ptp(xy[:, 0])], xy.max(axis=0)
+    out = np.minimum(low, 0.0) + np.maximum(high - np.array(scene.size) + 1, 0.0)
+    return replace(scene, centre=scene.centre + out / scene.zoom)
 
 
 def pose_vertices(subject: Subject, scene: Scene) -> tuple[Floats, Floats]:

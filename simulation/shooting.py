@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,7 @@ from simulation.head import draw_identity
 from simulation.layout import ILLUMINATION, Entry, picture_key, write_picture, write_truth
 from simulation.media import Kind
 from simulation.portrait import Portrait, fit_portrait
-from simulation.render import Rendered, Scene, Subject, draw_scene, make_subject, pose_vertices, render
+from simulation.render import Rendered, Scene, Subject, draw_scene, in_view, make_subject, pose_vertices, render
 
 F32 = NDArray[np.float32]
 _STAGES = {"identity": 1, "picture": 2}
@@ -66,7 +66,7 @@ def take(root: Path, shot: Shot, seed: int) -> Entry:
     rng = np.random.default_rng([seed, _STAGES["picture"], shot.role.subject, shot.index])
     subject = _subject(shot.role, seed)
     outdoor = bool(rng.random() < 0.25)
-    scene = draw_scene(rng, subject.portrait, outdoor)
+    scene = draw_scene(rng, subject, outdoor)
     behind = _surroundings(rng, scene, outdoor)
     key = picture_key(shot.role.split, shot.role.subject, bool(shot.kind), shot.number, shot.suffix)
     how: dict[str, Any] = {
@@ -108,14 +108,14 @@ def _surroundings(rng: np.random.Generator, scene: Scene, outdoor: bool) -> F32:
 def _present(rng: np.random.Generator, shot: Shot, seed: int, subject: Subject, scene: Scene, behind: F32) -> Presented:
     """Take the picture that is presented, then put its medium where the scene's face would have been."""
     outdoor = bool(rng.random() < 0.25)
-    first = draw_scene(rng, subject.portrait, outdoor, share=(0.42, 0.60))
+    first = draw_scene(rng, subject, outdoor, share=(0.42, 0.60))
     seen = render(subject, first, _surroundings(rng, first, outdoor), with_depth=False)
     original = expose(rng, CAMERAS[str(rng.choice(["phone", "dslr"]))], seen.light)
     source = Source(original, _oval(seen), _eyes(seen), seen.person)
     if shot.wearer is not None:
         wearer = _subject(shot.wearer, seed)
-        scene_worn = draw_scene(rng, wearer.portrait, outdoor)
-        head = render(wearer, _at_size(scene_worn, scene), behind, with_depth=False)
+        scene_worn = draw_scene(rng, wearer, outdoor)
+        head = render(wearer, in_view(wearer, _at_size(scene_worn, scene)), behind, with_depth=False)
         behind, box = head.light, head.box
         grow = rng.uniform(1.0, 1.08)
     else:
@@ -130,8 +130,6 @@ def _present(rng: np.random.Generator, shot: Shot, seed: int, subject: Subject, 
 
 def _at_size(worn: Scene, scene: Scene) -> Scene:
     """The wearer's scene in the picture's size and light, turned little: a paper mask hides a face from the front."""
-    from dataclasses import replace
-
     zoom = worn.zoom * scene.size[0] / worn.size[0]
     pose = (worn.pose[0] * 0.35, worn.pose[1] * 0.5 - 3.0, worn.pose[2])
     return replace(worn, size=scene.size, zoom=zoom, light=scene.light, pose=pose)
