@@ -78,7 +78,7 @@ def build_depth(
         dask: where they are made.
     """
     started = time.monotonic()
-    config = config or BuildConfig()
+    config = (config or BuildConfig()).resolved()
     target = Store(store)
     current = target.current()
 

@@ -90,7 +90,7 @@ def simulate(
     options: dict[str, Any] = {"size": size.value, "seed": seed, "live": live, "spoof": spoof}
     options |= {"attacks": attack or None, "cameras": camera or None, "media": media}
     simulate_dataset(out, photos, given(options), workers or settings().workers)
-    console.print(NOTICE if photos is None else "Simulated data: accuracy on it says nothing about real attacks.")
+    console.print(f"Simulated data. {NOTICE}")
 
 
 @app.command()
@@ -184,7 +184,7 @@ def inspect(
     sheet: Annotated[Path | None, typer.Option(help="also draw a contact sheet, a .png")] = None,
 ) -> None:
     """Counts of a store by dataset, split, label and attack, its rejects by reason, and a contact sheet."""
-    from flows.inspect import inspect_store
+    from flows.inspect_store import inspect_store
 
     inspect_store(store, sheet)
 

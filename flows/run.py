@@ -70,7 +70,9 @@ def show_build(summary: "BuildSummary") -> None:
     table.add_row("rejects", ", ".join(f"{n} {reason}" for reason, n in sorted(summary.rejects.items())) or "none")
     table.add_row("ignored files", f"{summary.ignored:,}")
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in summary.stage_seconds.items())
-    table.add_row("seconds", f"{summary.seconds:.1f} (by stage, all workers: {stages or 'every shard was there'})")
+    table.add_row(
+        "seconds", f"{summary.seconds:.1f} (wall by stage, summed over workers: {stages or 'every shard was there'})"
+    )
     console.print(table)
 
 

@@ -174,6 +174,9 @@ def _write_checked(group: h5py.Group, name: str, data: np.ndarray) -> None:
         group.create_dataset(name, data=data, chunks=data.shape, fletcher32=True, compression="gzip", shuffle=True)
     else:
         group.create_dataset(name, data=data)
+    # Allot the chunk's place in the file now. Left to h5py it happens when the data set's handle is let go, which other
+    # threads can delay: about one shard in 30 of a Dask build then had the same content in another order of bytes.
+    group.file.flush()
 
 
 def _spans(file: h5py.File, name: str, raw_nbytes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -65,6 +65,12 @@ def test_every_module_has_one_idea_and_a_name_for_it() -> None:
             assert len(module.read_text().splitlines()) <= 400, f"{module}: two rooms in one?"
 
 
+def test_no_flow_hides_a_standard_module() -> None:
+    # a runner may put the folder of a flow on sys.path; then flows/inspect.py would be everybody's `import inspect`
+    for module in (ROOT / "flows").glob("*.py"):
+        assert module.stem == "__init__" or module.stem not in sys.stdlib_module_names, module
+
+
 def test_help_answers_in_under_a_second_and_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['pseudodepth', '--help']\n"

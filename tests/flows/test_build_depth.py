@@ -1,0 +1,143 @@
+"""The build flow on real input: real Prefect, real Dask, real networks."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.build_depth import BuildSummary, Source, build_depth
+from flows.cluster import DaskConfig
+from simulation.truth import depth_error
+from storage.snapshot import Store, open_snapshot
+from storage.verify import verify
+from tasks.config import BuildConfig
+from tasks.errors import BuildError
+
+CONFIG = BuildConfig.model_validate({"view": {"views": 2}, "shard_samples": 40})
+
+
+def run(root: Path, store: Path, config: BuildConfig = CONFIG, workers: int = 2) -> BuildSummary:
+    return build_depth([Source(name="celeba-spoof", root=str(root))], str(store), config, DaskConfig(workers=workers))
+
+
+def shard_sums(store: Path) -> dict[str, str]:
+    return {shard.name: shard.sha256 for shard in open_snapshot(str(store)).shards}
+
+
+@pytest.fixture(scope="module")
+def built(simulated: Path, tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> tuple[Path, BuildSummary]:
+    store = tmp_path_factory.mktemp("built") / "store"
+    return store, run(simulated, store)
+
+
+def test_a_dataset_becomes_a_verified_snapshot_that_accounts_for_every_medium(
+    built: tuple[Path, BuildSummary],
+) -> None:
+    store, summary = built
+    assert (summary.snapshot, summary.committed) == (1, True)
+    assert summary.media == summary.new == 120
+    assert summary.samples == summary.live + summary.spoof
+    assert summary.samples == 2 * (summary.media - sum(summary.rejects.values()))  # two views a medium, or a reason
+    assert summary.live >= 2 * 36, summary.rejects
+    assert verify(str(store)).problems == []
+    lineage = open_snapshot(str(store)).lineage
+    assert lineage["models"]["aligner"]["name"] == "facemesh"
+    assert len(lineage["models"]["aligner"]["weights_sha256"]) == 64
+
+
+def test_the_labels_are_near_the_truth_that_the_renderer_wrote(
+    built: tuple[Path, BuildSummary], simulated: Path
+) -> None:
+    error = depth_error(str(built[0]), simulated)
+    assert error.samples >= 36
+    assert error.missing == 0
+    assert error.mae_mean < 0.12  # of the face's depth range
+    assert error.coverage_mean > 0.85
+
+
+def test_a_second_run_with_nothing_changed_commits_nothing(built: tuple[Path, BuildSummary], simulated: Path) -> None:
+    store, first = built
+    before = shard_sums(store)
+    again = run(simulated, store)
+    assert (again.committed, again.snapshot, again.planned) == (False, first.snapshot, 0)
+    assert again.unchanged == first.media
+    assert shard_sums(store) == before
+
+
+def test_only_what_changed_is_built_again(
+    built: tuple[Path, BuildSummary], simulated: Path, tmp_path: Path, prefect_server: None
+) -> None:
+    dataset, store = tmp_path / "dataset", tmp_path / "store"
+    shutil.copytree(simulated, dataset)
+    shutil.copytree(built[0], store)
+    gone = next((dataset / "Data" / "test").glob("*/spoof/*.[jp][pn]g"))
+    gone.unlink()
+    summary = run(dataset, store)
+    assert (summary.snapshot, summary.committed, summary.removed) == (2, True, 1)
+    kept, before = shard_sums(store), shard_sums(built[0])
+    assert len(kept.keys() & before.keys()) == len(before) - 1, "one shard held the medium that is gone"
+    paths = open_snapshot(str(store)).columns(["path"])["path"].to_pylist()
+    assert str(gone.relative_to(dataset)) not in paths
+    assert gone.name in str(Store(str(store)).snapshot(1).columns(["path"])["path"].to_pylist())
+
+
+def test_parquet_holds_the_same_samples_as_hdf5(
+    built: tuple[Path, BuildSummary], simulated: Path, tmp_path: Path, prefect_server: None
+) -> None:
+    store = tmp_path / "parquet"
+    run(simulated, store, CONFIG.model_copy(update={"store": CONFIG.store.model_copy(update={"format": "parquet"})}))
+    ours, theirs = open_snapshot(str(store)), open_snapshot(str(built[0]))
+    names = ["sample_id", "label", "attack", "crop", "box"]  # a spoof's confidence is NaN, which equals nothing
+    by_id = [("sample_id", "ascending")]
+    assert ours.columns(names).sort_by(by_id).equals(theirs.columns(names).sort_by(by_id))
+    assert {Path(shard.file).suffix for shard in ours.shards} == {".parquet"}
+
+
+def test_one_worker_and_two_make_the_same_shards(
+    built: tuple[Path, BuildSummary], simulated: Path, tmp_path: Path, prefect_server: None
+) -> None:
+    run(simulated, tmp_path / "store", workers=1)
+    assert shard_sums(tmp_path / "store") == shard_sums(built[0])
+
+
+def test_a_wrong_layout_is_refused_before_any_work(tmp_path: Path, prefect_server: None) -> None:
+    (tmp_path / "root").mkdir()
+    with pytest.raises(BuildError, match="root"):
+        run(tmp_path / "root", tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.slow
+def test_a_build_that_is_killed_is_continued_to_the_same_shards(
+    built: tuple[Path, BuildSummary], simulated: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    command = [
+        *(sys.executable, "-c", "import sys; from flows.cli import main; main()"),
+        *("build", f"celeba-spoof={simulated}", "--store", str(store), "--views", "2", "--shard-samples", "40"),
+        *("--workers", "2"),
+    ]
+    env = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")}
+    env.pop("PREFECT_API_URL", None)
+    first = subprocess.Popen(command, env=env, start_new_session=True, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 180
+    while not list(store.glob("shards/*.json")):
+        assert first.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(first.pid, signal.SIGKILL)  # the flow, its server and its workers at once
+    first.wait()
+    assert not list(store.glob("snapshots/*")), "a killed build commits nothing"
+    finished = {path.stem for path in store.glob("shards/*.json")}
+    assert finished
+
+    second = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert second.returncode == 0, second.stderr
+    assert shard_sums(store) == shard_sums(built[0])
+    assert finished <= shard_sums(store).keys()
+    assert verify(str(store)).problems == []

@@ -1,0 +1,103 @@
+"""The command line as a user meets it: exit codes, one clear line for each mistake, and what the commands print."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flows.cli import build_config, main
+from storage.config import StoreConfig
+from storage.snapshot import Store
+from storage.writer import shard_writer
+from tasks.errors import BuildError
+from tests.fixtures.samples import make_samples
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr("sys.argv", ["pseudodepth", *map(str, words)])
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    root = tmp_path / "store"
+    with shard_writer(root, "one", StoreConfig(), {}) as writer:
+        writer.write(make_samples(6))
+    Store(root).commit([writer.info], parent=None, config={}, lineage={})
+    return root
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["celeba-spoof"], "expected NAME=ROOT"),
+        (["celeba=/"], "no such dataset adapter; there are celeba-spoof, folder"),
+        (["celeba-spoof=/nowhere"], "/nowhere: no such folder"),
+    ],
+)
+def test_a_wrong_source_is_one_line_and_exit_code_2(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert call(monkeypatch, "build", *words, "--store", tmp_path / "store") == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.startswith("pseudodepth: ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_wrong_option_names_the_setting_and_what_it_accepts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert call(monkeypatch, "build", f"folder={tmp_path}", "--store", tmp_path / "s", "--format", "zip") == 2
+    assert "store.format" in capsys.readouterr().err
+
+
+def test_options_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "build.yaml"
+    file.write_text("view: {views: 3, margin: 1.5}\nseed: 7\n")
+    config = build_config(file, {"view.views": 5, "store.format": None})
+    assert (config.view.views, config.view.margin, config.seed, config.store.format) == (5, 1.5, 7, "hdf5")
+    file.write_text("view: [")
+    with pytest.raises(BuildError, match=r"build\.yaml: not a readable YAML file"):
+        build_config(file, {})
+    file.write_text("view: {vews: 3}")
+    with pytest.raises(BuildError, match=r"view\.vews"):
+        build_config(file, {})
+
+
+def test_verify_passes_a_whole_store_and_names_a_damaged_file(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "verify", store) == 0
+    assert "1 shards, 6 rows" in capsys.readouterr().out
+    shard = next(store.glob("shards/*.h5"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.chmod(0o644)
+    shard.write_bytes(content)
+    assert call(monkeypatch, "verify", store) == 1
+    assert shard.name in capsys.readouterr().out
+
+
+def test_verify_and_inspect_of_no_store_say_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("verify", "inspect"):
+        assert call(monkeypatch, command, tmp_path) == 2
+        assert "pseudodepth build" in capsys.readouterr().err
+
+
+def test_inspect_counts_the_samples_and_draws_them(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = tmp_path / "out" / "sheet.png"
+    assert call(monkeypatch, "inspect", store, "--sheet", sheet) == 0
+    assert "live" in capsys.readouterr().out
+    with Image.open(sheet) as picture:
+        assert np.asarray(picture).std() > 10
