@@ -21,8 +21,8 @@ NOTICE = (
     "Every subject is a photograph re-rendered in 3-D, every attack is drawn by "
     "a program. Accuracy on it says nothing about real attacks."
 )
-# What two cores train in about four minutes; tiny only shows that the parts fit together. The generator learns ten times
-# faster than published: at 1e-4 the few hundred steps of a demo leave its maps noise.
+# What two cores train in two to four minutes; tiny only shows that the parts fit together. The generator learns ten
+# times faster than published: at 1e-4 the few hundred steps of a demo leave its maps noise.
 SCHEDULE = {
     "tiny": {"warmup": 2, "adversarial": 1, "finetune": 2, "batch": 16},
     "small": {"warmup": 5, "adversarial": 7, "finetune": 8, "batch": 32},
