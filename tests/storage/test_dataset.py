@@ -1,6 +1,8 @@
 """The torch Dataset: the same samples from either format, in this process and in workers."""
 
+import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -107,15 +109,21 @@ def test_wrong_questions_are_answered_clearly(stores, tmp_path):
 
 @pytest.mark.parametrize(("method", "epochs"), [("fork", 3), ("spawn", 1)])
 def test_two_workers_read_what_one_process_reads(stores, method, epochs):
-    parts = [DepthDataset(open_snapshot(stores[name])) for name in ("hdf5", "parquet-jpeg")]
+    # in a fresh process, as a trainer is: Prefect, once imported here, makes every forked worker exit with code 1
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+        assert fresh.submit(_read_in_workers, stores["hdf5"], stores["parquet-jpeg"], method, epochs).result() == 60
+
+
+def _read_in_workers(one, other, method, epochs):
+    parts = [DepthDataset(open_snapshot(store)) for store in (one, other)]
     # shards are open in the parent now: an inherited handle must do no harm
     expected = [item for part in parts for item in part.__getitems__(range(30))]
     loader = DataLoader(ConcatDataset(parts), batch_size=7, num_workers=2, multiprocessing_context=method)
     for _ in range(epochs):
         got = [{k: v[j] for k, v in batch.items()} for batch in loader for j in range(len(batch["label"]))]
-        assert len(got) == 60
         for x, y in zip(got, expected, strict=True):
             assert all(torch.equal(x[key], y[key]) for key in y)
+    return len(got)
 
 
 def test_a_pickled_dataset_carries_no_pixels_and_reads_on(stores):
