@@ -4,11 +4,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from tests.fixtures.balls import FAST, FAST_PDGAN, build_store
 from training.evaluate import evaluate
 from training.finetune import FinetuneConfig, finetune
 from training.pretrain import PretrainConfig, pretrain
+
+torch.set_num_threads(1)  # two threads wait for each other on a busy machine: one test took 190 s instead of 12
 
 
 @pytest.fixture(scope="session")
