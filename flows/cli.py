@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.settings import quiet_prefect, settings
+from flows.settings import prepare_environment, settings
 from prnet.errors import WeightsError
 from storage.errors import StoreError
 from tasks.errors import BuildError
@@ -43,7 +43,7 @@ class Size(StrEnum):
 
 def main() -> None:
     """Run the command line; a known error is one line on stderr and exit code 2."""
-    quiet_prefect()
+    prepare_environment()
     try:
         app()
     except (BuildError, StoreError, TrainingError, WeightsError) as error:
