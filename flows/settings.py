@@ -30,7 +30,7 @@ def settings() -> Settings:
 
 
 # Libraries read these when they are imported. They only hold where the user has said nothing: for Prefect no telemetry,
-# room for a slow first migration of its database, and quiet logs because a run on one machine shows its own progress; for
+# room for a slow first migration of its database, quiet logs because a run on one machine shows its own progress; for
 # OpenMP threads that sleep while they wait: on a machine with other work, spinning ones made training 3.5 times slower.
 ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
