@@ -182,11 +182,14 @@ def evaluate(
 def inspect(
     store: StoreArgument,
     sheet: Annotated[Path | None, typer.Option(help="also draw a contact sheet, a .png")] = None,
+    quality: Annotated[
+        Path | None, typer.Option(help="also draw how quality is distributed and the worst 50 kept samples, a .png")
+    ] = None,
 ) -> None:
-    """Counts of a store by dataset, split, label and attack, its rejects by reason, and a contact sheet."""
+    """Counts of a store by dataset, split, label and attack, rejects by reason, quality, and sheets of pictures."""
     from flows.inspect_store import inspect_store
 
-    inspect_store(store, sheet)
+    inspect_store(store, sheet, quality)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.align import AlignConfig
+from tasks.align import FIVE_OF_68, AlignConfig
 from tasks.aligners.facemesh_bundle import CanonicalFace, read_bundle
 from tasks.errors import BuildError
 
@@ -62,6 +62,11 @@ class FaceMesh:
 
     name = "facemesh"
     size = SIZE
+    # Of meshes that are wrong by the truth of simulated pictures, the share that differs more in a second look than 98 %
+    # of the good ones do: 99.9 % at 0.8, 99.4 % at 1.1, 99.2 % at 1.25, 99.0 % mirrored. The pass before would cost
+    # nothing, but gives 99.0 %.
+    second_look = 0.8
+    five_points = tuple(tuple(LANDMARKS68[i] for i in point) for point in FIVE_OF_68)
 
     def __init__(self, bundle: Path | None = None, passes: int = 2) -> None:
         content = read_bundle(bundle)
