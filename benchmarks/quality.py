@@ -22,20 +22,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+# before this folder, whose prnet.py would hide the package
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from simulation.layout import truth_path
+from storage.quality_sheet import depth_lines
 from tasks.align import AlignConfig, Aligner, align, load_aligner
 from tasks.augment import ViewConfig, view_affine
+from tasks.depth import DepthConfig, depth_map
 from tasks.detect import DetectConfig, Detector, choose_face, load_detector
 from tasks.quality import Quality, QualityConfig, judge
 from tasks.warp import apply_affine, warp
 
 WRONG, SHOWN = 0.15, 0.6
 VIEW = ViewConfig()
-PHOTOS = ("coffee", "chelsea", "rocket", "coins", "text", "camera", "page", "clock", "brick", "grass", "gravel")
+PHOTOS = ("coffee", "chelsea", "rocket", "coins", "text", "page", "clock", "brick", "grass", "gravel")
 Picture = NDArray[np.uint8]
 
 
@@ -280,7 +285,7 @@ def photographs(folder: Path, aligner: Aligner, out: Path, least: float, count: 
 
 
 def draw(verdicts: list[Verdict], aligner: Aligner, out: Path, columns: int = 10, tile: int = 150) -> None:
-    """Each picture around its box with the mesh's edges and the detector's points, and the verdict under it."""
+    """Each picture around its box with lines of equal depth and the detector's points, and the verdict under it."""
     if not verdicts:
         return
     sheet = Image.new("RGB", (columns * tile, -(-len(verdicts) // columns) * (tile + 40)), "white")
@@ -288,11 +293,10 @@ def draw(verdicts: list[Verdict], aligner: Aligner, out: Path, columns: int = 10
     for number, v in enumerate(verdicts):
         left, top = number % columns * tile, number // columns * (tile + 40)
         affine = view_affine(v.case.box, 0, np.random.default_rng(), ViewConfig(size=tile, margin=2))
-        picture = Image.fromarray(warp(v.case.image, affine, tile))
+        mesh = np.column_stack([apply_affine(affine, v.vertices[:, :2]), v.vertices[:, 2]])
+        depth = depth_map(mesh, aligner.triangles, tile, DepthConfig())
+        picture = Image.fromarray(depth_lines(warp(v.case.image, affine, tile), depth))
         over = ImageDraw.Draw(picture)
-        mesh = apply_affine(affine, v.vertices[:, :2])
-        for triangle in aligner.triangles[:: max(1, len(aligner.triangles) // 300)]:
-            over.polygon([tuple(p) for p in mesh[triangle]], outline=(0, 200, 0))
         for x, y in apply_affine(affine, v.case.points) if v.case.points is not None else ():
             over.ellipse([x - 2, y - 2, x + 2, y + 2], fill=(255, 0, 0))
         sheet.paste(picture, (left, top))

@@ -55,14 +55,8 @@ def _named(row: dict[str, Any]) -> list[str]:
 
 
 def _overlay(image: np.ndarray, depth: np.ndarray, row: dict[str, Any]) -> Image.Image:
-    """The crop (H, W, 3), (TILE, TILE) large, with the contours of its depth (H, W)."""
-    levels = np.ceil(depth / (np.iinfo(depth.dtype).max / _CONTOURS)).astype(np.int16)  # 0 = background
-    edge = np.zeros(depth.shape, bool)
-    edge[:-1] |= levels[:-1] != levels[1:]
-    edge[:, :-1] |= levels[:, :-1] != levels[:, 1:]
-    marked = image.copy()
-    marked[edge] = (0, 255, 0)
-    tile = Image.fromarray(marked).resize((TILE, TILE), Image.Resampling.BOX)
+    """The crop (H, W, 3), (TILE, TILE) large, with the contours of its depth (H, W) and the detector's points."""
+    tile = Image.fromarray(depth_lines(image, depth)).resize((TILE, TILE), Image.Resampling.BOX)
     if row["points"] is not None:
         affine = np.reshape(row["crop"], (2, 3))
         points = np.reshape(row["points"], (5, 2)) @ affine[:, :2].T + affine[:, 2]
@@ -70,6 +64,17 @@ def _overlay(image: np.ndarray, depth: np.ndarray, row: dict[str, Any]) -> Image
         for x, y in (points + 0.5) * (TILE / len(image)):
             draw.ellipse([x - 2, y - 2, x + 2, y + 2], fill=(255, 0, 0))
     return tile
+
+
+def depth_lines(image: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """A copy of `image` (H, W, 3) with the outline of `depth` (H, W) and lines of equal depth in green."""
+    levels = np.ceil(depth / (np.iinfo(depth.dtype).max / _CONTOURS)).astype(np.int16)  # 0 = background
+    edge = np.zeros(depth.shape, bool)
+    edge[:-1] |= levels[:-1] != levels[1:]
+    edge[:, :-1] |= levels[:, :-1] != levels[:, 1:]
+    marked = image.copy()
+    marked[edge] = (0, 255, 0)
+    return marked
 
 
 def _histogram(

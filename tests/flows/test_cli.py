@@ -93,6 +93,20 @@ def test_verify_and_inspect_of_no_store_say_what_to_do(
         assert "pseudodepth build" in capsys.readouterr().err
 
 
+def test_inspect_shows_how_quality_is_distributed_and_draws_the_worst(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = tmp_path / "out" / "quality.png"
+    assert call(monkeypatch, "inspect", store, "--quality", sheet) == 0
+    said = capsys.readouterr().out
+    assert "quality of 2 live frames" in said  # of two views each: a quality is the frame's
+    assert "0.3 to 0.4" in said
+    with Image.open(sheet) as picture:
+        pixels = np.asarray(picture).astype(int)
+    green = (pixels[..., 1] > 200) & (pixels[..., 0] < 60) & (pixels[..., 2] < 60)
+    assert green.sum() > 50  # lines of equal depth
+
+
 def test_inspect_counts_the_samples_and_draws_them(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

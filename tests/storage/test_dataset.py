@@ -98,6 +98,28 @@ def test_sixteen_bit_depth_is_the_same_range(tmp_path):
     assert data[0]["depth"].max() == 1.0
 
 
+def test_a_small_map_is_the_area_mean_of_the_stored_one(stores):
+    whole, small = (DepthDataset(stores["hdf5"], depth_size=size) for size in (None, 8))
+    for i in (0, 1, 2):
+        blocks = whole[i]["depth"].reshape(1, 8, 4, 8, 4).mean(dim=(2, 4))
+        torch.testing.assert_close(small[i]["depth"], blocks)
+    assert small[0]["image"].shape == (3, 32, 32)
+    with pytest.raises(StoreError, match="depth_size 0"):
+        DepthDataset(stores["hdf5"], depth_size=0)
+
+
+@pytest.mark.parametrize("name", ["hdf5", "parquet-jpeg"])
+def test_a_mask_says_where_the_face_is_live_or_spoof(stores, name):
+    data, samples = DepthDataset(stores[name], mask=True), make_samples(8)
+    assert "mask" not in DepthDataset(stores[name])[0]
+    for i, expected in ((0, samples[0].depth > 0), (6, samples[6].mask), (2, np.zeros((32, 32), bool))):
+        assert data[i]["mask"].dtype == torch.bool
+        np.testing.assert_array_equal(data[i]["mask"][0], expected)
+    small = DepthDataset(stores[name], mask=True, depth_size=8)
+    assert torch.equal(small[0]["mask"], small[0]["depth"] > 0)
+    np.testing.assert_array_equal(small[6]["mask"][0], samples[6].mask.reshape(8, 4, 8, 4).any(axis=(1, 3)))
+
+
 def test_wrong_questions_are_answered_clearly(stores, tmp_path):
     with pytest.raises(StoreError, match="'colour'"):
         DepthDataset(stores["hdf5"], where={"colour": 1})

@@ -272,7 +272,7 @@ class TestRejects:
         root = tmp_path / "faces"
         shutil.copytree(faces, root)
         hidden = photo(ASTRONAUT).copy()
-        hidden[140:] = 60  # below the eyes
+        hidden[112:] = 60  # from the eyes down
         save(root / "train/live/eileen/hidden.png", hidden)
         save(root / "train/spoof/print/eileen/hidden.png", hidden)
         lenient = {"detect": {"min_score": 0.1}}
