@@ -38,7 +38,7 @@ def encode(image: np.ndarray, depth: np.ndarray | None, config: StoreConfig, mas
     else:
         pixels = image.tobytes()  # a copy: the caller may reuse its array for the next batch
     packed = None if depth is None else _DEPTH_ENCODERS[config.depth_codec](depth)
-    # 1 bit a pixel: 0.4 KB a face of 224x224
+    # 1 bit a pixel: 0.6 KB a face of 224x224
     bits = _encode_png(mask) if mask is not None and mask.any() else None
     sums = [0 if data is None else crc32(data) for data in (pixels, packed, bits)]
     return Encoded(pixels, packed, sums[0], sums[1], (height, width), bits, sums[2])
@@ -47,7 +47,7 @@ def encode(image: np.ndarray, depth: np.ndarray | None, config: StoreConfig, mas
 def _encode_png(depth: np.ndarray) -> bytes:
     file = io.BytesIO()
     # level 1: 8.4 KB in 0.5 ms a face; level 6 saves a fifth of the bytes for three times the time
-    Image.fromarray(depth).save(file, "PNG", compress_level=1)
+    Image.fromarray(depth).save(file, "PNG", compress_level=9 if depth.dtype == bool else 1)
     return file.getvalue()
 
 
