@@ -90,7 +90,7 @@ def simulate(
     options: dict[str, Any] = {"size": size.value, "seed": seed, "live": live, "spoof": spoof}
     options |= {"attacks": attack or None, "cameras": camera or None, "media": media}
     simulate_dataset(out, photos, given(options), workers or settings().workers)
-    console.print(f"Simulated data. {NOTICE}")
+    console.print(NOTICE)
 
 
 @app.command()

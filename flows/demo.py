@@ -18,7 +18,7 @@ from tasks.config import BuildConfig
 from tasks.errors import BuildError
 
 NOTICE = (
-    "Every subject is a photograph re-rendered in 3-D, every attack is drawn by "
+    "Simulated data. Every subject is a photograph re-rendered in 3-D, every attack is drawn by "
     "a program. Accuracy on it says nothing about real attacks."
 )
 # What two cores train in two to four minutes; tiny only shows that the parts fit together. The generator learns ten
@@ -38,7 +38,7 @@ def run_demo(out: Path, *, size: str, store_format: str, workers: int, seed: int
     started = time.monotonic()
     out = out.resolve()
     dataset, store, run = out / "dataset", out / "store", out / "run"
-    console.print(f"Simulated data. {NOTICE}", style="bold")
+    console.print(NOTICE, style="bold")
     simulate_dataset(dataset, None, {"size": size, "seed": seed}, workers)
 
     from flows.api import prefect_api
@@ -74,7 +74,7 @@ def run_demo(out: Path, *, size: str, store_format: str, workers: int, seed: int
     show_evaluation(result)
     report = run / "report.html"
     console.print(f"report: {report}   ({time.monotonic() - started:.0f} s in all)")
-    console.print(f"Simulated data. {NOTICE}", style="bold")
+    console.print(NOTICE, style="bold")
     return report
 
 
