@@ -148,7 +148,7 @@ def index(path: Path) -> PixelIndex:
                 meta=file["meta"].asstr()[()],
             )
     except (*_H5_ERRORS, IndexError, MemoryError) as error:
-        raise Damaged(f"{path}: not a readable HDF5 shard ({error}); run `pseudodepth verify`, then rebuild") from error
+        raise Damaged(f"{path}: not a readable HDF5 shard ({error}); delete it, then build again") from error
 
 
 def columns(path: Path, names: list[str]) -> pa.Table:
@@ -162,7 +162,7 @@ def columns(path: Path, names: list[str]) -> pa.Table:
                     raise Damaged(f"{path}: column {name} does not fit the file")
             return pa.table([_read_column(group[f.name], f) for f in fields], schema=pa.schema(fields))
     except (*_H5_ERRORS, MemoryError, pa.ArrowException) as error:
-        raise Damaged(f"{path}: columns are not readable ({error}); run `pseudodepth verify`, then rebuild") from error
+        raise Damaged(f"{path}: columns are not readable ({error}); delete it, then build again") from error
 
 
 def _write_pixels(

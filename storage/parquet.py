@@ -148,7 +148,7 @@ def index(path: Path) -> PixelIndex:
             )
     except _PQ_ERRORS as error:
         raise Damaged(
-            f"{path}: not a readable Parquet shard ({error}); run `pseudodepth verify`, then rebuild"
+            f"{path}: not a readable Parquet shard ({error}); delete it, then build again"
         ) from error
 
 
@@ -159,7 +159,7 @@ def columns(path: Path, names: list[str]) -> pa.Table:
             table = file.read(columns=names, use_threads=False).select(names)  # threads would not survive a fork
             return table.cast(pa.schema([COLUMNS.field(name) for name in names]))
     except _PQ_ERRORS as error:
-        raise Damaged(f"{path}: columns are not readable ({error}); run `pseudodepth verify`, then rebuild") from error
+        raise Damaged(f"{path}: columns are not readable ({error}); delete it, then build again") from error
 
 
 @contextlib.contextmanager

@@ -34,15 +34,15 @@ class ShardReader:
             with path.open("rb") as file:
                 length = file.seek(0, 2)
                 if length == 0 or expected_bytes not in (None, length):  # mapping a cut file would end in SIGBUS
-                    raise Damaged(f"{path}: {length} bytes, expected {expected_bytes}; run `pseudodepth verify`")
+                    raise Damaged(f"{path}: {length} bytes, expected {expected_bytes}; delete it, then build again")
                 self._map = memoryview(mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ))
         except OSError as error:
-            raise Damaged(f"{path}: cannot be opened ({error}); run `pseudodepth verify`, then rebuild") from error
+            raise Damaged(f"{path}: cannot be opened ({error}); delete it, then build again") from error
         self.index = self._format.index(path)
         try:
             self.index.check(length)
         except Damaged as error:
-            raise Damaged(f"{path}: {error}; run `pseudodepth verify`, then rebuild") from error
+            raise Damaged(f"{path}: {error}; delete it, then build again") from error
 
     def __len__(self) -> int:
         return len(self.index)
@@ -79,7 +79,7 @@ class ShardReader:
                 else:
                     decode_depth(depth, depths[k])
             except Damaged as error:
-                raise Damaged(f"{self.path}: row {i}: {error}; run `pseudodepth verify`, then rebuild") from error
+                raise Damaged(f"{self.path}: row {i}: {error}; delete it, then build again") from error
         return images, depths
 
     def read_masks(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -98,7 +98,7 @@ class ShardReader:
                 elif (data := self._stored(i, "mask")) is not None:
                     DECODERS[MASK_CODEC](data, masks[k])
             except Damaged as error:
-                raise Damaged(f"{self.path}: row {i}: {error}; run `pseudodepth verify`, then rebuild") from error
+                raise Damaged(f"{self.path}: row {i}: {error}; delete it, then build again") from error
         return masks
 
     def _stored(self, i: int, name: str) -> Buffer | None:
@@ -109,7 +109,7 @@ class ShardReader:
         data = self._map[start : start + nbytes]
         if crc32(data) != crc:
             raise Damaged(
-                f"{self.path}: row {i}: {name} does not fit its checksum; run `pseudodepth verify`, then rebuild"
+                f"{self.path}: row {i}: {name} does not fit its checksum; delete it, then build again"
             )
         return data
 

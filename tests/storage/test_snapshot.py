@@ -247,3 +247,14 @@ def test_a_damaged_reject_list_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(Damaged, match=str(path)):
         snapshot.rejects()
+
+
+def test_a_damaged_newest_snapshot_names_the_way_out(tmp_path):
+    first = commit(tmp_path, [add_shard(tmp_path, "a")])
+    commit(tmp_path, [add_shard(tmp_path, "a"), add_shard(tmp_path, "b", first=8)], parent=first)
+    newest = tmp_path / "snapshots" / "00000002.json"
+    newest.write_text(newest.read_text()[:-20])
+    with pytest.raises(Damaged, match=r"00000002\.json, or delete it to fall back to snapshot 1, then build again"):
+        Store(tmp_path).current()
+    newest.unlink()
+    assert Store(tmp_path).current().number == 1
