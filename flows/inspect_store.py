@@ -8,19 +8,25 @@ from rich.console import Console
 from rich.table import Table
 
 from storage.contact_sheet import contact_sheet
+from storage.errors import StoreError
 from storage.quality_sheet import PARTS, quality_sheet, quality_table
 from storage.snapshot import Snapshot, open_snapshot
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def inspect_store(store: str, sheet: Path | None = None, quality: Path | None = None) -> None:
     """Print what a store holds; draw its contact sheet to `sheet` and its quality sheet to `quality`, both .png."""
+    for picture in filter(None, (sheet, quality)):
+        if picture.suffix.lower() not in PICTURES:
+            raise StoreError(f"{picture}: expected a name that ends in {', '.join(PICTURES)}")
     console = Console()
     snapshot = open_snapshot(store)
-    columns = snapshot.columns(["dataset", "split", "label", "attack", "subject", "view"])
+    columns = snapshot.columns(["dataset", "split", "label", "attack", "subject"])
     rows = list(zip(*(columns[name].to_pylist() for name in columns.column_names), strict=True))
     counts: Counter[tuple[str, ...]] = Counter()
     subjects: dict[tuple[str, ...], set[str]] = {}
-    for dataset, split, label, attack, subject, _ in rows:
+    for dataset, split, label, attack, subject in rows:
         kind: tuple[str, ...] = (dataset, split, attack if label else "live")
         counts[kind] += 1
         subjects.setdefault(kind, set()).add(subject)
