@@ -147,9 +147,7 @@ def index(path: Path) -> PixelIndex:
                 meta=notes[b"meta"].decode(),
             )
     except _PQ_ERRORS as error:
-        raise Damaged(
-            f"{path}: not a readable Parquet shard ({error}); delete it, then build again"
-        ) from error
+        raise Damaged(f"{path}: not a readable Parquet shard ({error}); delete it, then build again") from error
 
 
 def columns(path: Path, names: list[str]) -> pa.Table:

@@ -108,9 +108,7 @@ class ShardReader:
             return None
         data = self._map[start : start + nbytes]
         if crc32(data) != crc:
-            raise Damaged(
-                f"{self.path}: row {i}: {name} does not fit its checksum; delete it, then build again"
-            )
+            raise Damaged(f"{self.path}: row {i}: {name} does not fit its checksum; delete it, then build again")
         return data
 
     def check(self, *, decode: bool = True) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.atomic import remove_leftovers, write_file
+from storage.atomic import check_writable, remove_leftovers, write_file
 from storage.errors import Damaged, SnapshotConflict, StoreError, UnknownVersion
-from storage.location import SNAPSHOTS, inside, local_path
+from storage.location import REJECTS, SHARDS, SNAPSHOTS, inside, local_path
 from storage.reader import ShardReader, known_columns, open_shard
 from storage.schema import COLUMNS, REJECT_COLUMNS, SCHEMA_VERSION
 from storage.sealed import seal, unseal
@@ -104,6 +104,11 @@ class Store:
     def __init__(self, url: str | Path) -> None:
         """`url`: a local path or a file:// URL; the folder need not exist yet."""
         self.root = local_path(url)
+
+    def check_writable(self) -> None:
+        """Make the store's folders where there are none; raises StoreError that names one that cannot be written."""
+        for name in (SHARDS, REJECTS, SNAPSHOTS):
+            check_writable(self.root / name)
 
     def numbers(self) -> list[int]:
         """Numbers of all committed snapshots, ascending."""
@@ -207,12 +212,18 @@ class Store:
         )
 
 
+def parse_store(url: str | Path) -> tuple[Store, int | None]:
+    """The store of `store` or `store@12`, and the number."""
+    text, _, number = str(url).rpartition("@")
+    return (Store(text), int(number)) if text and number.isdecimal() else (Store(url), None)
+
+
 def open_snapshot(url: str | Path) -> Snapshot:
     """The current snapshot of a store, or snapshot 12 of `store@12`; raises StoreError if there is none."""
-    text, _, number = str(url).rpartition("@")
-    if text and number.isdecimal():
-        return Store(text).snapshot(int(number))
-    snapshot = Store(url).current()
+    store, number = parse_store(url)
+    if number is not None:
+        return store.snapshot(number)
+    snapshot = store.current()
     if snapshot is None:
         raise StoreError(f"{url}: no committed snapshot there; run `pseudodepth build` with this store as output first")
     return snapshot
