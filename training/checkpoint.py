@@ -12,11 +12,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from storage.atomic import write_file
+from storage.atomic import check_writable, write_file
+from storage.errors import StoreError
 from training.errors import TrainingError
 from training.methods import METHODS
 
 MODEL_FORMAT = 1
+
+
+def prepare_folder(out: Path) -> None:
+    """Make the folder that a run is to write to; raises TrainingError now rather than after hours of training."""
+    try:
+        check_writable(out)
+    except StoreError as error:
+        raise TrainingError(f"{error}; nothing was trained or scored: --out expects a folder") from error
 
 
 def save_weights(path: Path, net: nn.Module, about: dict[str, str]) -> str:
@@ -83,7 +92,8 @@ def load_model(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
                 f"{folder}/model.json: positive_class is {card['output']['positive_class']!r}, not 'live'"
             )
         net = METHODS[card["method"]](**card["network"])
-        load_weights(folder / card["weights"]["file"], net, sha256=card["weights"]["sha256"])
+        # its name alone: a model folder may come from anywhere, and must not point out of itself
+        load_weights(folder / Path(card["weights"]["file"]).name, net, sha256=card["weights"]["sha256"])
     except (KeyError, TypeError) as error:
         raise TrainingError(
             f"{folder}/model.json: {error!r} is missing or unknown; expected a model by `finetune`"

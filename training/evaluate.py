@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from storage.atomic import write_file
 from storage.dataset import DepthDataset
 from training import metrics
-from training.checkpoint import load_model, save_json
+from training.checkpoint import load_model, prepare_folder, save_json
 from training.errors import TrainingError
 from training.feed import Feed
 from training.loop import pick_device
@@ -53,13 +53,14 @@ def evaluate(
 
     The threshold is the model's own, from its dev samples; the oracle is chosen here on the scored samples and is only
     for comparison with papers that do so. Raises TrainingError when the split is empty or lacks a class, or when its
-    subjects were trained on or chose the threshold (unless `seen_subjects`).
+    subjects were trained on or chose the threshold (unless `seen_subjects`), or when `out` cannot be written.
     """
     net, card = load_model(model)
     place = pick_device(device)
     data = DepthDataset(store)
     rows = rows_of(data.table, split)
     _refuse_seen(data, rows, card, model, allowed=seen_subjects)
+    prepare_folder(out)
     feed = Feed(data, input_size=card["input"]["size"], depth_size=None, batch=64, device=place)
     net.to(place)
     scores = score_rows(split, net, feed, rows)
@@ -102,5 +103,6 @@ def _refuse_seen(data: DepthDataset, rows: Rows, card: dict[str, Any], model: Pa
     if shared and not allowed:
         raise TrainingError(
             f"{len(shared)} subjects of this split, e.g. {shared[:3]}, trained {model} or set its threshold: "
-            "its error rates would flatter. Evaluate on subjects it has not seen, or pass seen_subjects=True"
+            "its error rates would flatter. Evaluate on subjects it has not seen, or pass seen_subjects=True "
+            "(--seen-subjects)"
         )

@@ -110,11 +110,10 @@ def det_curve(scores: metrics.Scores, at: metrics.Metrics) -> str:
     with rc_context(STYLE):
         figure = Figure(figsize=(3.9, 2.9))
         axes = figure.add_subplot()
-        thresholds = metrics.thresholds_between(scores.score)
-        bpcer = 1 - metrics.accepted(scores.live, thresholds)
+        thresholds, pooled, bpcer = metrics.error_curve(scores)
         for attack, colour in zip(scores.attacks, _colours(len(scores.attacks)), strict=True):
             _det_line(axes, metrics.accepted(scores.species(attack), thresholds), bpcer, color=colour, label=attack)
-        _det_line(axes, metrics.accepted(scores.spoof, thresholds), bpcer, color=INK, linewidth=2, label="pooled")
+        _det_line(axes, pooled, bpcer, color=INK, linewidth=2, label="pooled")
         low, high = DET_TICKS[0], DET_TICKS[-1]
         x, y = np.clip([at.apcer_pooled, at.bpcer], low, high)
         axes.plot(norm.ppf(x), norm.ppf(y), "o", color=INK, markersize=6, label="at dev threshold", clip_on=False)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from storage.dataset import DepthDataset
 from training import metrics
-from training.checkpoint import load_weights, save_json, save_model
+from training.checkpoint import load_weights, prepare_folder, save_json, save_model
 from training.feed import Feed
 from training.loop import Progress, fit, pick_device
 from training.methods.pdgan import Classifier, ClassifierLearner
@@ -41,8 +41,8 @@ def finetune(store: str, out: Path, config: FinetuneConfig, progress: Progress |
 
     Writes model.safetensors, model.json (network, input, preprocessing, polarity, dev threshold, lineage; written last)
     and history.json. The threshold is the EER threshold of the dev samples, which are plain crops of subjects that were
-    not trained on. Raises TrainingError for weights that do not fit, a store without both classes on both sides, or a
-    loss that is not finite.
+    not trained on. Raises TrainingError for weights that do not fit, a store without both classes on both sides, an
+    `out` that cannot be written (before any training), or a loss that is not finite.
     """
     device = pick_device(config.device)
     data = DepthDataset(store)
@@ -50,6 +50,7 @@ def finetune(store: str, out: Path, config: FinetuneConfig, progress: Progress |
     model = Classifier(config.hidden)
     he_init(model, torch.Generator().manual_seed(config.seed))
     started = _load_encoder(model, config.encoder)
+    prepare_folder(out)
     feed = Feed(data, input_size=config.input_size, depth_size=None, batch=config.batch, device=device)
     sampler = BalancedSampler(by_label(data.table, split.train), config.seed)
     learner = ClassifierLearner(

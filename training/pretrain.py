@@ -12,7 +12,7 @@ from torch.nn.functional import l1_loss
 
 from storage.dataset import DepthDataset
 from training.augment import ColourConfig
-from training.checkpoint import save_json, save_weights
+from training.checkpoint import prepare_folder, save_json, save_weights
 from training.embedding import embed, project
 from training.feed import Feed
 from training.loop import Progress, fit, pick_device
@@ -49,11 +49,13 @@ def pretrain(store: str, out: Path, config: PretrainConfig, progress: Progress |
     Writes encoder.safetensors (what `finetune` starts from), generator.safetensors (encoder and decoder), history.json
     (loss terms an epoch, after weighting), embedding.json (PCA of the dev samples before and after) and config.json
     (settings, store, split, weights' hashes), the last one last: a folder that has it is whole.
-    Raises TrainingError for a store without both classes on both sides, or a loss that is not finite.
+    Raises TrainingError for a store without both classes on both sides, an `out` that cannot be written (before any
+    training), or a loss that is not finite.
     """
     device = pick_device(config.device)
     data = DepthDataset(store)
     split = split_train_dev(data.table, seed=config.seed, dev_share=config.dev_share)
+    prepare_folder(out)
     size = config.pdgan.depth_size
     feed = Feed(data, input_size=config.input_size, depth_size=size, batch=config.batch, device=device)
     sampler = BalancedSampler(by_label(data.table, split.train), config.seed)

@@ -41,6 +41,12 @@ class ThreeDFAN:
 
     def __init__(self) -> None:
         paths = [checkpoint_path(POINTS_FILE), checkpoint_path(DEPTH_FILE)]
+        missing = [str(path) for path in paths if not path.is_file()]
+        if missing:
+            raise BuildError(
+                "aligner face-alignment needs two files of the package face-alignment (see "
+                f"face_alignment.api.models_urls): put {', '.join(missing)} there"
+            )
         points, digest = load_checkpoint(paths[0], "aligner face-alignment", POINTS_OFFICIAL)
         depth, depth_digest = load_checkpoint(paths[1], "aligner face-alignment", DEPTH_OFFICIAL)
         import_face_alignment()

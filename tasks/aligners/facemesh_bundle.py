@@ -22,7 +22,10 @@ SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 _NETWORK = "face_landmarks_detector.tflite"
 _GEOMETRY = "geometry_pipeline_metadata_landmarks.binarypb"
 _MAX_MEMBER = 16 << 20  # bytes; the real ones have 2.6 MB and 19 kB
-_HINT = "align.face_landmarker must name Google's face_landmarker.task; leave it out to use the packaged one."
+_HINT = (
+    "align.face_landmarker (--face-landmarker) must name Google's face_landmarker.task; leave it out to use the "
+    "packaged one."
+)
 
 
 class CanonicalFace(NamedTuple):

@@ -33,7 +33,10 @@ def load(config: DetectConfig) -> RetinaFace:
     """The packaged network, or `config.weights`, an ONNX file of the same form; BuildError if it cannot be used."""
     if config.weights is None:
         return RetinaFace(carrier_bytes(PACKAGE, FILE, ONNX_SHA256, literal="WEIGHTS"), config)
-    hint = "detect.weights must name a RetinaFace MobileNet-0.25 ONNX file; leave it out to use the packaged one."
+    hint = (
+        "detect.weights (--detector-weights) must name a RetinaFace MobileNet-0.25 ONNX file; leave it out to use the "
+        "packaged one."
+    )
     return RetinaFace(read_weights(config.weights, "RetinaFace", hint), config)
 
 

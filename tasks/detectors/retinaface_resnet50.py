@@ -29,7 +29,7 @@ def load(config: DetectConfig) -> RetinaFaceResNet50:
     path = config.weights or usual_place("DEEPFACE_HOME", ".deepface/weights/retinaface.onnx")
     hint = (
         "Detector retinaface-resnet50 needs the file retinaface.onnx that the package retina-face (0.0.19 or newer) "
-        f"downloads on first use: put it at {path}, or name it in detect.weights."
+        f"downloads on first use: put it at {path}, or name it in detect.weights (--detector-weights)."
     )
     return RetinaFaceResNet50(read_weights(path, "RetinaFace ResNet-50", hint), str(path), config)
 

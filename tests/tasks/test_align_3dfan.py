@@ -67,8 +67,8 @@ def test_the_68_points_make_one_sheet_without_folds():
     assert triangles.dtype == np.int32
 
 
-def test_a_missing_file_is_named_with_its_place(tmp_path, monkeypatch):
+def test_all_missing_files_are_named_at_once_with_their_places(tmp_path, monkeypatch):
     place(tmp_path, monkeypatch)
-    message = r"cannot read .*hub/checkpoints/3DFAN4-7835d9f11d\.pth\.tar.*face-alignment.*put it at .*3DFAN4"
+    message = r"put .*hub/checkpoints/3DFAN4-7835d9f11d\.pth\.tar, .*hub/checkpoints/depth-2a464da4ea\.pth\.tar there"
     with pytest.raises(BuildError, match=message):
         load_aligner(AlignConfig(aligner="face-alignment"))

@@ -257,7 +257,9 @@ def test_another_network_of_the_bundle_is_refused(tmp_path):
 
 
 def test_a_missing_or_damaged_bundle_says_what_to_do(tmp_path):
-    with pytest.raises(BuildError, match=r"cannot read .*none\.task.*align\.face_landmarker must name"):
+    with pytest.raises(
+        BuildError, match=r"cannot read .*none\.task.*align\.face_landmarker \(--face-landmarker\) must name"
+    ):
         load_aligner(AlignConfig(face_landmarker=tmp_path / "none.task"))
     data = bytearray(carrier_file(PACKAGE, FILE).read_bytes())
     for name, change in {"cut": data[:-1000], "flipped": data[:900_000] + b"\0\0\0\0" + data[900_004:]}.items():

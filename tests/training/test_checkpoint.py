@@ -79,6 +79,16 @@ def changed(key, value):
     return spoil
 
 
+def test_a_model_reads_no_weights_out_of_its_folder(tmp_path, trained):
+    folder = tmp_path / "model"
+    shutil.copytree(trained.model, folder)
+    (folder / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    for file in ("../elsewhere.safetensors", str(tmp_path / "elsewhere.safetensors")):
+        changed("weights.file", file)(folder)
+        with pytest.raises(TrainingError, match=r"model/elsewhere\.safetensors: cannot read these weights"):
+            load_model(folder)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -115,7 +115,7 @@ def test_threshold_is_devs_whatever_the_test_holds(trained, tmp_path):
 
 
 def test_people_who_were_trained_on_are_refused_in_evaluation(trained, tmp_path):
-    with pytest.raises(TrainingError, match="10 subjects of this split"):
+    with pytest.raises(TrainingError, match=r"10 subjects of this split.*--seen-subjects"):
         evaluate(str(trained.store), trained.model, tmp_path, split="train")
     assert not list(tmp_path.iterdir())
     assert evaluate(str(trained.store), trained.model, tmp_path, split="train", seen_subjects=True).split == "train"
@@ -141,7 +141,25 @@ def test_a_run_that_explodes_stops_and_saves_nothing(store, tmp_path):
     wild = FAST_PDGAN.model_copy(update={"lambda_l": 1e38, "generator_lr": 1e30})
     with pytest.raises(TrainingError, match="pretrain: g_l1 became"):
         pretrain(str(store), tmp_path / "p", PretrainConfig(pdgan=wild, **FAST))
-    assert not (tmp_path / "p").exists()
+    assert not list((tmp_path / "p").iterdir())
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "finetune", "evaluate"])
+def test_an_out_that_cannot_be_written_is_named_before_any_work(trained, tmp_path, stage):
+    out = tmp_path / "file"
+    out.write_text("")
+
+    def progress(*args: object) -> None:
+        pytest.fail("trained first")
+
+    store = str(trained.store)
+    run = {
+        "pretrain": lambda: pretrain(store, out, PretrainConfig(pdgan=FAST_PDGAN, **FAST), progress),
+        "finetune": lambda: finetune(store, out, FinetuneConfig(epochs=1, **FAST), progress),
+        "evaluate": lambda: evaluate(store, trained.model, out),
+    }[stage]
+    with pytest.raises(TrainingError, match=f"{out}: .*--out expects a folder"):
+        run()
 
 
 @pytest.mark.parametrize("settings", [{"batch": 7}, {"dev_share": 0}, {"pdgan": {"depth_size": 100}}, {"epoch": 3}])
