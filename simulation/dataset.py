@@ -119,8 +119,8 @@ def simulate(
 
     `photos`: portraits, or a folder of them, one subject each; None draws subjects from the two packaged photographs.
     `progress(done, total)` counts pictures. The folder appears complete or not at all. An `out` that already holds the
-    same simulation is left as it is (`Summary.reused`). Raises BuildError if `out` holds anything else, or if no
-    photograph is usable; unusable ones are listed in the Summary.
+    same simulation is left as it is (`Summary.reused`). Raises BuildError if `out` holds anything else, or if fewer
+    than 2 photographs of your own are usable; unusable ones are listed in the Summary.
     """
     config = config or SimulateConfig()
     if workers < 1:
@@ -247,6 +247,11 @@ def _plan(usable: Sequence[Path], config: SimulateConfig, drawn: bool) -> list[S
         train, test = config.train_subjects or train, config.test_subjects or test
         people = [(usable[k % len(usable)], bool((k // len(usable)) % 2)) for k in range(train + test)]
     else:
+        if len(usable) < 2:
+            raise BuildError(
+                f"only {usable[0].name} of the photographs can be used: at least 2 portraits are needed, one "
+                "person for train and another for test"
+            )
         rng = np.random.default_rng([config.seed, 0])
         order = rng.permutation(len(usable))
         test = min(max(1, round(len(usable) * config.test_share)), len(usable) - 1)

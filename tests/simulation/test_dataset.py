@@ -168,6 +168,10 @@ def test_without_a_usable_photograph_there_is_one_clear_error(tmp_path):
     with pytest.raises(BuildError, match=r"none of 1 photographs can be used; ramp\.png: no-face"):
         simulate([lonely], tmp_path / "out", CONFIG)
     assert not (tmp_path / "out").exists()
+    portrait = packaged_photographs()[0]
+    with pytest.raises(BuildError, match=rf"only {portrait.name} .* at least 2 portraits are needed"):
+        simulate([lonely, portrait], tmp_path / "out", CONFIG)  # nobody would be left for test
+    assert not (tmp_path / "out").exists()
     (tmp_path / "empty").mkdir()
     with pytest.raises(BuildError, match="no pictures"):
         simulate(tmp_path / "empty", tmp_path / "out", CONFIG)
