@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.cli_prnet import app as prnet_app
 from flows.settings import quiet_prefect, settings
 from prnet.errors import WeightsError
 from storage.errors import StoreError
@@ -27,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
+app.add_typer(prnet_app)
 
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="folder of a store; STORE@N opens snapshot N")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="folder to write")]

@@ -6,7 +6,8 @@ camera. So a stream can be cut anywhere and made by any number of processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,37 +33,61 @@ MAX_NOD = 25.0
 HEADS_A_SITTING = 8
 
 
+# a person's heads are spread over this many sittings' heads
+_MIXED = 32
+
+
 @dataclass(frozen=True)
 class Sitting:
-    """The heads that are drawn of one fitted photograph: number in the stream, photograph, how many."""
+    """The heads that are drawn of one fitted photograph: number in the stream, photograph, whose it is."""
 
     number: int
     photo: Path
-    heads: int
+    subject: str
     size: int
     seed: int
 
 
-def sittings(photos: Sequence[Path], size: int, seed: int, start: int = 0) -> Iterator[Sitting]:
-    """Sittings from number `start` on, without end: every photograph once, in a new order each round."""
-    number = start
+def heads(
+    photos: Sequence[tuple[Path, str]],
+    size: int,
+    seed: int,
+    start: int = 0,
+    run: Callable[..., Iterator[list[Face]]] = map,
+) -> Iterator[Face]:
+    """Heads from number `start` on, without end, for crops of `size`; every photograph sits once a round.
+
+    `photos`: each with its subject; they must have passed `check_portrait`. `run` maps `sit` over sittings in order:
+    `map`, or that of a pool of processes; it changes nothing but the speed.
+    """
+    block, skip = divmod(start, _MIXED * HEADS_A_SITTING)
     while True:
-        turn, at = divmod(number, len(photos))
-        order = np.random.default_rng([seed, 3, turn]).permutation(len(photos))
-        yield Sitting(number, photos[order[at]], HEADS_A_SITTING, size, seed)
-        number += 1
+        numbers = range(block * _MIXED, (block + 1) * _MIXED)
+        drawn = [head for sat in run(sit, [_sitting(photos, size, seed, number) for number in numbers]) for head in sat]
+        order = np.random.default_rng([seed, 7, block]).permutation(len(drawn))
+        for index in order[skip:]:
+            yield drawn[index]
+        block, skip = block + 1, 0
+
+
+def _sitting(photos: Sequence[tuple[Path, str]], size: int, seed: int, number: int) -> Sitting:
+    turn, at = divmod(number, len(photos))
+    order = np.random.default_rng([seed, 3, turn]).permutation(len(photos))
+    return Sitting(number, *photos[order[at]], size, seed)
 
 
 def sit(sitting: Sitting) -> list[Face]:
-    """The heads of one sitting; none if its photograph cannot be turned into a head (`fit_portrait` says why)."""
+    """The HEADS_A_SITTING heads of one sitting. MediumError if the photograph cannot be turned into a head."""
     rng = np.random.default_rng([sitting.seed, 4, sitting.number])
     mirrored = bool(rng.random() < 0.5)
     try:
         portrait = fit_portrait(sitting.photo, mirrored)
     except MediumError:
-        return []
+        if not mirrored:
+            raise
+        portrait = fit_portrait(sitting.photo)  # the detector may miss a face's mirror image
     subject = make_subject(portrait, draw_identity(rng, mirrored, plain=bool(rng.random() < 0.5)))
-    return [draw_head(rng, subject, sitting.size) for _ in range(sitting.heads)]
+    return [replace(draw_head(rng, subject, sitting.size), subject=sitting.subject) for _ in range(HEADS_A_SITTING)]
 
 
 def draw_head(rng: np.random.Generator, subject: Subject, size: int) -> Face:
@@ -113,8 +138,6 @@ def _framed(subject: Subject, scene: Scene, share: float) -> Scene:
 
 
 def _decoded(data: bytes) -> NDArray[np.uint8]:
-    import io
-
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB"))
 

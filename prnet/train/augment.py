@@ -44,8 +44,7 @@ def crop_batch(
     is `MeshUV.mirror()`.
     """
     side = faces[0].window.shape[0]
-    plain = np.array([[1.0, 0.0, (size - side) / 2], [0.0, 1.0, (size - side) / 2]])
-    affines, flips = np.repeat(plain[None], len(faces), 0), np.zeros(len(faces), bool)
+    affines, flips = np.repeat(plain_crop(side, size)[None], len(faces), 0), np.zeros(len(faces), bool)
     if rngs is not None and config is not None:
         drawn = [_affine(rng, size, side, config) for rng in rngs]
         affines = np.stack([affine for affine, _ in drawn])
@@ -64,6 +63,11 @@ def crop_batch(
     meshes = np.concatenate([moved, (depth - depth.min(1, keepdims=True))[..., None]], 2)
     meshes[flips] = meshes[flips][:, mirror]  # the mirrored picture's left eye is the right one
     return crops.permute(0, 3, 1, 2).contiguous(), torch.from_numpy(meshes.astype(np.float32))
+
+
+def plain_crop(side: int, size: int) -> NDArray[np.float64]:
+    """Affine (2,3), px of a window of `side` -> px of the crop in its middle."""
+    return np.column_stack([np.eye(2), np.full(2, (size - side) / 2)])
 
 
 def _affine(rng: np.random.Generator, size: int, side: int, config: AugmentConfig) -> tuple[NDArray[np.float64], bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 import time
@@ -184,10 +185,29 @@ class Trainer:
 
 
 def new_network(config: TrainConfig) -> Resfcn256:
-    """A fresh network. Its two narrow layers before the last carry coordinates through a ReLU: they start it open."""
+    """A fresh network that starts where a short training gets going.
+
+    A position map is smooth, and its mean is known. So the decoder starts as smooth enlargements of what lies below (plus
+    0.3 of the usual random kernels), its two narrow layers, which carry coordinates through a ReLU, start open, and the
+    output starts in the middle of the crop. Measured at width 3/16: the loss falls to what the best constant gives in
+    about 100 steps instead of 450.
+    """
     network = Resfcn256(config.width, config.size)
-    for layer in list(network.decoder)[-3:-1]:
-        nn.init.constant_(cast(ConvNorm, layer).norm.bias, 2.0)
+    layers = [cast(ConvNorm, layer) for layer in network.decoder]
+    with torch.no_grad():
+        for layer in layers[1:-3]:
+            weight = layer.conv.weight  # (in, out, 4, 4)
+            taps = torch.tensor([1.0, 3.0, 3.0, 1.0] if layer.conv.stride == 2 else [0.0, 1.0, 0.0, 0.0])
+            kernel = torch.outer(taps, taps)
+            kernel /= kernel.norm() * math.sqrt(weight.shape[0] / weight.shape[1])
+            weight *= 0.3
+            for channel in range(weight.shape[0]):
+                weight[channel, channel % weight.shape[1]] += kernel
+        for layer in layers[-3:-1]:
+            layer.norm.bias.fill_(2.0)
+        layers[-1].norm.weight.fill_(0.5)
+        # a face in the middle: x and y 0.5, z 0.2 of the crop, in parts of the reach and before the sigmoid
+        layers[-1].norm.bias.copy_(torch.tensor([-0.18, -0.18, -1.5]))
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = config.norm_momentum
