@@ -49,7 +49,9 @@ def _names(path: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: not a readable JSON file: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
-        raise WeightsError(f'{path}: expected an object of tensor names, such as {{"stem.conv.weight": "conv1.weight"}}')
+        raise WeightsError(
+            f'{path}: expected an object of tensor names, such as {{"stem.conv.weight": "conv1.weight"}}'
+        )
     return content
 
 
@@ -78,7 +80,13 @@ def train(
     """Train PRNet on your own live pictures: the face mesh teaches, rendered heads add depth and large poses."""
     from flows.run import given
 
-    options = {"width": width, "size": size, "steps": steps, "batch": batch, "learning_rate": learning_rate}
+    options: dict[str, Any] = {
+        "width": width,
+        "size": size,
+        "steps": steps,
+        "batch": batch,
+        "learning_rate": learning_rate,
+    }
     options |= {"halve_every": halve_every, "device": device, "tensorboard": tensorboard, "seed": seed}
     faces = given({"heads": heads, "head_share": head_share})
     run_train(out, photos, sources or [], given(options), faces, workers or settings().workers)
@@ -105,9 +113,7 @@ def run_train(
         first = error.errors()[0]
         raise WeightsError(f"option {first['loc'][0]}: {first['msg']}, got {first['input']!r}") from error
     with prefect_api():
-        result = prnet_train(
-            str(out), str(photos) if photos else None, parsed, config, faces_config, workers=workers
-        )
+        result = prnet_train(str(out), str(photos) if photos else None, parsed, config, faces_config, workers=workers)
     show_figures("held-out people, this network", result.figures)
     if result.facemesh:
         show_figures("held-out people, the face mesh", result.facemesh)

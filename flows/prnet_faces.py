@@ -1,4 +1,4 @@
-"""The faces that PRNet is trained on: the user's live pictures, taught by the face mesh, and heads rendered from them."""
+"""The faces that PRNet is trained on: live pictures, taught by the face mesh, and heads rendered from them."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ def face_mesh() -> MeshUV:
 
 
 def live_pictures(photos: Path | None, sources: Sequence[tuple[str, str]]) -> list[Picture]:
-    """Every picture of the folder `photos` (all live, one person a file) and every live medium of datasets (name, root).
+    """Every picture of the folder `photos` (live, one person a file) and every live medium of `sources` (name, root).
 
     Raises BuildError if there is none.
     """
@@ -176,5 +176,3 @@ def processes(workers: int) -> Iterator[Run]:
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
-
-

@@ -36,8 +36,8 @@ from prnet.model import PRNet
 from prnet.train.augment import plain_crop
 from prnet.train.evaluate import Figures, Predict, evaluate, network_predicts
 from prnet.train.faces import Face, Faces, face_square, shuffled
-from prnet.train.loop import TrainConfig, fit
 from prnet.train.loop import Source as FaceSource
+from prnet.train.loop import TrainConfig, fit
 from prnet.weights_file import write_weights
 from simulation.heads import heads
 from tasks.align import AlignConfig, align, load_aligner
@@ -53,7 +53,7 @@ LICENCE = (
 
 @dataclass(frozen=True)
 class PrnetTraining:
-    """What a training made: the weights file, figures of the network and of the face mesh on the same held-out faces."""
+    """What a training made: the weights file; errors of the network and of the face mesh on the same held-out faces."""
 
     weights: str
     figures: list[Figures]
@@ -111,8 +111,8 @@ def make_pools(folder: Path, pictures: list[Picture], config: TrainConfig, faces
             mine = [p for p in pictures if is_held_out(p.subject, faces.held_out) == (split == "held")]
             if not mine:
                 raise BuildError(
-                    f"{len(pictures)} live pictures leave nobody {'to judge with' if split == 'held' else 'to train on'}"
-                    f" when a share of {faces.held_out} of the people is held out; give more people"
+                    f"{len(pictures)} live pictures leave nobody for the {split} part when a share of {faces.held_out} "
+                    "of the people is held out; give more people"
                 )
             taught = chosen(mine, faces.pictures, seed)
             rejected += taught_pool(folder / f"taught-{split}", taught, config.size, run)
@@ -128,7 +128,12 @@ def make_pools(folder: Path, pictures: list[Picture], config: TrainConfig, faces
 
 
 def training_sources(
-    folder: Path, photos: list[tuple[Path, str]], config: TrainConfig, faces: FacesConfig, workers: int, stack: ExitStack
+    folder: Path,
+    photos: list[tuple[Path, str]],
+    config: TrainConfig,
+    faces: FacesConfig,
+    workers: int,
+    stack: ExitStack,
 ) -> list[tuple[FaceSource, int]]:
     """Where the faces of a batch come from, and how many from each."""
     rendered = round(faces.head_share * config.batch)
@@ -150,7 +155,11 @@ def _of_pool(folder: Path, seed: int) -> FaceSource:
 
 @task(name="train-prnet", cache_policy=NO_CACHE)
 def train(
-    folder: Path, sources: list[tuple[FaceSource, int]], config: TrainConfig, rejected: list[tuple[str, int]], pictures: int
+    folder: Path,
+    sources: list[tuple[FaceSource, int]],
+    config: TrainConfig,
+    rejected: list[tuple[str, int]],
+    pictures: int,
 ) -> Path:
     """Train or go on training; the averaged weights as `prnet.safetensors`."""
     with progress_line("train", config.steps, "steps") as advance:
@@ -177,11 +186,10 @@ def judge(folder: Path, weights: Path, config: TrainConfig) -> tuple[list[Figure
     """Errors of the network, and of the face mesh, on the held-out pools."""
     pools = [path for kind in ("rendered", "taught") if (path := folder / f"{kind}-held").is_dir()]
     held, mesh = Faces(pools), face_mesh()
-    everyone = np.arange(len(held))
-    mine = evaluate(network_predicts(PRNet.load(weights), mesh), held, everyone, mesh, config.size)
+    mine = evaluate(network_predicts(PRNet.load(weights), mesh), held, range(len(held)), mesh, config.size)
     # against its own word it would be perfect
-    rendered = np.flatnonzero(held.sources == "rendered")
-    teacher = evaluate(facemesh_predicts(config.size), held, rendered, mesh, config.size) if len(rendered) else []
+    rendered = np.flatnonzero(held.sources == "rendered").tolist()
+    teacher = evaluate(facemesh_predicts(config.size), held, rendered, mesh, config.size) if rendered else []
     return mine, teacher
 
 

@@ -73,7 +73,8 @@ def heads(
 def _sitting(photos: Sequence[tuple[Path, str]], size: int, seed: int, number: int) -> Sitting:
     turn, at = divmod(number, len(photos))
     order = np.random.default_rng([seed, 3, turn]).permutation(len(photos))
-    return Sitting(number, *photos[order[at]], size, seed)
+    photo, subject = photos[order[at]]
+    return Sitting(number, photo, subject, size, seed)
 
 
 def sit(sitting: Sitting) -> list[Face]:
@@ -140,5 +141,3 @@ def _framed(subject: Subject, scene: Scene, share: float) -> Scene:
 def _decoded(data: bytes) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB"))
-
-

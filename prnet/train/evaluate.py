@@ -1,13 +1,14 @@
 """How far a network's faces are from held-out ones, in the measure of the field: NME by yaw.
 
-The normalised mean error is the mean distance of points over the square root of the area of the true face's box (Feng et
-al. 2018, section 4.2), in percent. In three dimensions the mean offset in z is taken off first: it is arbitrary.
+The normalised mean error is the mean distance of points over the square root of the area of the true face's box (Feng
+et al. 2018, section 4.2), in percent. In three dimensions the mean offset in z is taken off first: it is arbitrary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -26,9 +27,10 @@ Predict = Callable[[list[Face]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Figures:
-    """Mean errors in percent over `faces` held-out faces of one source ("rendered": against the truth, "teacher": against
-    the teacher) with |yaw| in [`yaw_from`, `yaw_to`) degrees: of the 68 landmarks and of all points, in the picture's
-    plane and in space.
+    """Mean errors in percent over `faces` held-out faces of one source with |yaw| in [`yaw_from`, `yaw_to`) degrees.
+
+    `source` "rendered": against the truth, "teacher": against the teacher. Of the 68 landmarks and of all points, in
+    the picture's plane and in space.
     """
 
     source: str
@@ -74,7 +76,7 @@ def evaluate(predict: Predict, faces: Faces, chosen: Sequence[int], mesh: MeshUV
     sources, yaws = faces.sources[list(chosen)], np.abs(faces.yaws[list(chosen)])
     rows = []
     for source in sorted(set(sources)):
-        bins = [*zip(YAW_EDGES[:-1], YAW_EDGES[1:], strict=True), (YAW_EDGES[0], YAW_EDGES[-1])]
+        bins = [*pairwise(YAW_EDGES), (YAW_EDGES[0], YAW_EDGES[-1])]
         for low, high in bins:
             inside = (sources == source) & (yaws >= low) & (yaws < high)
             if inside.any():

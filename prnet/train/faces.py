@@ -1,4 +1,4 @@
-"""What PRNet learns from: faces with a known mesh, cut out of their pictures, in a folder that is read without decoding.
+"""What PRNet learns from: faces with a known mesh, cut out of their pictures, in a folder read without decoding.
 
 A face is kept as a *window*, a square that shows 1.5 times as much as the network's crop, so that a crop can be turned,
 moved and scaled inside it without running out of picture. It is as fine as the crop: a pixel here is a pixel there.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +26,10 @@ LIST, WINDOWS, VERTICES = "faces.json", "windows.npy", "vertices.npy"
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face. `window` (W,W,3) uint8 RGB; `vertices` (V,3) float32 in window px (pixel centres at integers, z with the
-    same unit, larger = nearer, any offset). `subject` tells who it is, `source` is "rendered" (the mesh is exact) or
+    """One face.
+
+    `window` (W,W,3) uint8 RGB; `vertices` (V,3) float32 in window px (pixel centres at integers, z with the same unit,
+    larger = nearer, any offset). `subject` tells who it is, `source` is "rendered" (the mesh is exact) or
     "teacher" (the mesh is another network's word), `yaw` in degrees, + towards image right.
     """
 

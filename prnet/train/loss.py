@@ -1,7 +1,7 @@
 """The paper's loss: how far each point of the position map is off, weighted by what it is (section 3.2, figure 4).
 
-The published weights are 16 : 4 : 3 : 0 for the 68 landmarks, for eyes, nose and mouth, for the rest of the face and for
-the neck. A layout of the face mesh has no neck: what is outside the mask has no weight, as the neck.
+The published weights are 16 : 4 : 3 : 0 for the 68 landmarks, for eyes, nose and mouth, for the rest of the face and
+for the neck. A layout of the face mesh has no neck: what is outside the mask has no weight, as the neck.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def _in_hull(points: NDArray[np.integer], corners: NDArray[np.integer]) -> NDArr
 def position_loss(predicted: Tensor, target: Tensor, weights: Tensor, depth_trust: Tensor) -> Tensor:
     """Weighted mean distance, a scalar.
 
-    `predicted`, `target` (B,P,3) in parts of the crop's reach; `weights` (P,); `depth_trust` (B,) scales the error in z:
-    a teacher's depth may be worth less than a renderer's.
+    `predicted`, `target` (B,P,3) in parts of the crop's reach; `weights` (P,); `depth_trust` (B,) scales the error in
+    z: a teacher's depth may be worth less than a renderer's.
     """
     off = predicted - target
     off = off * torch.stack([torch.ones_like(depth_trust)] * 2 + [depth_trust], 1)[:, None]

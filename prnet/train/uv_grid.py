@@ -19,8 +19,9 @@ from prnet.uv import UVLayout
 
 @dataclass(frozen=True, eq=False)
 class MeshUV:
-    """A mesh that is drawn on a plane: `uv` (V,2) in [0,1] (u to the right, v down), `triangles` (T,3), and the vertices
-    that are the 68 iBUG landmarks, `landmarks68` (68,).
+    """A mesh that is drawn on a plane: `uv` (V,2) in [0,1] (u to the right, v down) and `triangles` (T,3).
+
+    `landmarks68` (68,): the vertices that are the iBUG landmarks.
     """
 
     uv: NDArray[np.float32]
