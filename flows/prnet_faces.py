@@ -90,6 +90,7 @@ def taught_pool(folder: Path, pictures: Sequence[Picture], size: int, run: Run) 
     """Write the pool of taught faces, unless it is there; how many pictures were left out, by reason."""
     about = {"kind": "teacher", "size": size, "pictures": _digest(pictures), "version": POOL_VERSION}
     rejected: Counter[str] = Counter()
+    reasons = folder.with_suffix(".rejects.json")
 
     def taught() -> Iterator[Face]:
         with progress_line(f"teach {folder.name}", len(pictures), "pictures") as advance:
@@ -99,10 +100,12 @@ def taught_pool(folder: Path, pictures: Sequence[Picture], size: int, run: Run) 
                     rejected[reason] += 1
                 else:
                     yield face
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        reasons.write_text(json.dumps(rejected, sort_keys=True))
 
     if not _is_there(folder, about):
         write_faces(folder, taught(), about)
-    return rejected
+    return Counter(json.loads(reasons.read_text()))
 
 
 def _teach(job: tuple[Picture, int]) -> tuple[Face | None, str]:

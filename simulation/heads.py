@@ -33,8 +33,9 @@ MAX_NOD = 25.0
 HEADS_A_SITTING = 8
 
 
-# a person's heads are spread over this many sittings' heads
-_MIXED = 32
+SMALLEST_FRAME = 160  # px; the drawn surroundings need some room
+# a person's heads are spread among those of this many sittings
+MIXED = 32
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ def heads(
     `photos`: each with its subject; they must have passed `check_portrait`. `run` maps `sit` over sittings in order:
     `map`, or that of a pool of processes; it changes nothing but the speed.
     """
-    block, skip = divmod(start, _MIXED * HEADS_A_SITTING)
+    mixed = min(MIXED, len(photos))
+    block, skip = divmod(start, mixed * HEADS_A_SITTING)
     while True:
-        numbers = range(block * _MIXED, (block + 1) * _MIXED)
+        numbers = range(block * mixed, (block + 1) * mixed)
         drawn = [head for sat in run(sit, [_sitting(photos, size, seed, number) for number in numbers]) for head in sat]
         order = np.random.default_rng([seed, 7, block]).permutation(len(drawn))
         for index in order[skip:]:
@@ -97,7 +99,8 @@ def draw_head(rng: np.random.Generator, subject: Subject, size: int) -> Face:
     scene = draw_scene(rng, subject, outdoor)
     pose = draw_wide_pose(rng, subject.portrait.angles)
     side = window_side(size)
-    frame = int(rng.integers(side, round(1.8 * side) + 1))
+    low = max(side, SMALLEST_FRAME)
+    frame = int(rng.integers(low, round(1.8 * low) + 1))
     scene = _framed(subject, replace(scene, pose=pose, size=(frame, frame)), size / side)
     behind = draw_background(rng, frame, frame, outdoor)
     level = float(np.mean(scene.light.ambient_colour + scene.light.key_colour))
