@@ -48,8 +48,10 @@ class TrainConfig(BaseModel):
     warmup: int = Field(default=0, ge=0, description="steps over which the learning rate rises from 0")
     halve_every: int = Field(default=10_000, ge=1, description="steps after which the learning rate is halved")
     ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights, which are kept")
+    # a network that has only seen its batches' own statistics is another one with the moving ones: four heads learned
+    # by heart had an NME of 15 % without a settled end (3.5 % of the crop in training), and of 8 % with one
     settle: float = Field(
-        default=0.6, gt=0, le=1, description="after this share of the steps, batch norms use their moving statistics"
+        default=0.5, gt=0, le=1, description="after this share of the steps, batch norms use their moving statistics"
     )
     # the original's 0.001 needs ten thousand steps to forget the start
     norm_momentum: float = Field(default=0.01, gt=0, le=1, description="of the batch norms' moving statistics")

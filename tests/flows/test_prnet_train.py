@@ -40,7 +40,7 @@ def test_photographs_become_weights(heads: int, photos: Path, tmp_path: Path) ->
     assert {row.source for row in result.figures} == {"rendered", "teacher"}
     assert {row.source for row in result.facemesh} == {"rendered"}
     # four steps teach nothing; the teacher, on the same faces, shows that the measure is right
-    assert result.facemesh[-1].dense_2d < 8 < result.figures[-1].dense_2d
+    assert result.facemesh[-1].dense_2d < 15 < result.figures[-1].dense_2d
     assert json.loads((out / "evaluation.json").read_text())["weights"] == result.weights
     photo = next(read_frames(packaged_photographs()[0], "image", ReadConfig()))[1]
     aligner = load_aligner(AlignConfig(aligner="prnet", prnet_weights=Path(result.weights)))
