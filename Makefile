@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXTRAS ?= dev
 
-.PHONY: demo test lint bench setup clean
+.PHONY: setup demo test lint bench bench-prnet clean
 
 setup: $(READY)
 
@@ -25,8 +25,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)
-	$(BIN)/python -m benchmarks
+bench: bench-prnet
+
+bench-prnet: $(READY)
+	$(BIN)/python benchmarks/prnet.py
 
 clean:
 	rm -rf $(VENV) demo

@@ -1,9 +1,13 @@
 """A Prefect API for flows that are called in this process: the configured server, or a temporary one of our own."""
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from flows.interrupt import unaware_of_interrupts
+from tasks.errors import BuildError
 
 DRAIN_SECONDS = 10.0
 
@@ -22,10 +26,18 @@ def prefect_api() -> Iterator[str]:
     if configured:
         yield str(configured)
         return
-    # Prefect makes this folder without its parents, and then waits 20 s for a server that could not start
-    Path(PREFECT_HOME.value()).mkdir(parents=True, exist_ok=True)
+    home = Path(PREFECT_HOME.value())
+    try:
+        # Prefect makes this folder without its parents, and then waits 20 s for a server that could not start
+        home.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=home).close()
+    except OSError as error:
+        raise BuildError(
+            f"{home}: cannot be written ({error}); set PREFECT_HOME to a folder for Prefect's database"
+        ) from error
     server = SubprocessASGIServer()
-    server.start(timeout=120)
+    with unaware_of_interrupts():
+        server.start(timeout=120)
     try:
         with temporary_settings({PREFECT_API_URL: server.api_url}):
             yield server.api_url

@@ -6,6 +6,7 @@
 Read `build_depth` from top to bottom: scan, plan, build shards, commit.
 """
 
+import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,11 +22,12 @@ from prefect.events import emit_event
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.cluster import DaskConfig, dask_client
-from flows.fanout import build_shards
+from flows.fanout import build_shards, stop_flag
 from flows.progress import progress_line
 from storage.shard_info import ShardInfo
 from storage.snapshot import Snapshot, Store
 from tasks.config import BuildConfig
+from tasks.errors import BuildError
 from tasks.plan import Plan, ShardPlan, plan_build
 from tasks.sources import Scan, scan
 
@@ -39,6 +41,7 @@ class Source(BaseModel):
 
     name: str = Field(description="name of the adapter: celeba-spoof, folder, ...")
     root: str = Field(description="folder of the dataset")
+    dataset: str | None = Field(None, description="its name in the store; needed to tell two folders of one kind apart")
 
 
 @dataclass
@@ -60,7 +63,7 @@ class BuildSummary:
     again: int
     removed: int
     rejects: dict[str, int] = field(default_factory=dict)
-    ignored: int = 0
+    ignored: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
@@ -79,7 +82,7 @@ def build_depth(
     """
     started = time.monotonic()
     config = (config or BuildConfig()).resolved()
-    target = Store(store)
+    target, store = open_target(store)
     current = target.current()
 
     scans = [scan_source(source) for source in sources]
@@ -91,6 +94,7 @@ def build_depth(
     with (
         progress_line("build", sum(len(p.media) for p in work.shards), "media") as advance,
         dask_client(dask or DaskConfig()) as client,
+        stop_flag(client) as stop,
     ):
 
         def finished(shard: ShardPlan, _info: ShardInfo, timings: dict[str, float]) -> None:
@@ -100,12 +104,13 @@ def build_depth(
         splits = groupby(work.shards, key=lambda p: (p.dataset, p.split))
         runs = [
             build_split.with_options(name=f"build {dataset} {split}").submit(
-                client, list(plans), config, store, finished
+                client, list(plans), config, store, stop, finished
             )
             for (dataset, split), plans in splits
         ]
         built = [info for run in runs for info in run.result()]
 
+    refuse_empty(work, built)
     snapshot = commit(target, [*work.keep, *built], current, config, scans)
     summary = summarise(snapshot, scans, work, started, committed=True)
     summary.stage_seconds = dict(stage_seconds)
@@ -113,10 +118,35 @@ def build_depth(
     return summary
 
 
+def open_target(store: str) -> tuple[Store, str]:
+    """The store to write, and its location as workers in any folder will find it.
+
+    Raises:
+        BuildError: for one snapshot of a store (`path@3`): a build always goes on top of the newest.
+        StoreError: where nothing can be written.
+    """
+    if re.search(r"@\d+$", store):
+        raise BuildError(f"{store}: a build writes a store, not a snapshot; leave out @{store.rpartition('@')[2]}")
+    target = Store(Store(store).root.resolve())
+    target.check_writable()
+    return target, str(target.root)
+
+
+def refuse_empty(work: Plan, built: list[ShardInfo]) -> None:
+    """Raise BuildError rather than commit a snapshot without a single sample."""
+    if any(shard.rows for shard in [*work.keep, *built]):
+        return
+    rejects = sum(shard.rejects for shard in built)
+    raise BuildError(
+        f"no sample could be made: {rejects} rejects; nothing was committed. See the reasons in the store's rejects/ "
+        "folder, and check the detector's options"
+    )
+
+
 @task(name="scan", task_run_name="scan {source.name}", cache_policy=NO_CACHE, persist_result=False)
 def scan_source(source: Source) -> Scan:
     """List the media of one dataset."""
-    return scan(source.name, Path(source.root))
+    return scan(source.name, Path(source.root), source.dataset)
 
 
 @task(name="build split", cache_policy=NO_CACHE, persist_result=False)
@@ -125,10 +155,11 @@ def build_split(
     plans: list[ShardPlan],
     config: BuildConfig,
     store: str,
+    stop: str,
     finished: Any,  # noqa: ANN401 - Prefect makes a pydantic model of the parameters, and it has no schema for our types
 ) -> list[ShardInfo]:
     """Build the shards of one dataset split on the cluster."""
-    return build_shards(client, plans, config, store, finished)
+    return build_shards(client, plans, config, store, stop, finished)
 
 
 @task(name="commit", cache_policy=NO_CACHE, persist_result=False)
@@ -143,7 +174,7 @@ def commit(
                 "root": str(s.root),
                 "layout": s.layout,
                 "media": len(s.media),
-                "ignored": len(s.ignored),
+                "ignored": [list(pair) for pair in s.ignored],  # path and reason: nothing is skipped unsaid
             }
             for s in scans
         ],
@@ -171,7 +202,7 @@ def summarise(snapshot: Snapshot, scans: list[Scan], work: Plan, started: float,
         again=work.again,
         removed=work.removed,
         rejects=dict(Counter(snapshot.rejects()["reason"].to_pylist())),
-        ignored=sum(len(s.ignored) for s in scans),
+        ignored=dict(Counter(reason for s in scans for _, reason in s.ignored)),
         seconds=time.monotonic() - started,
     )
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from flows.cli_prnet import app as prnet_app
-from flows.settings import quiet_prefect, settings
+from flows.interrupt import terminate_as_interrupt
+from flows.progress import progress_line
+from flows.settings import prepare_environment, settings
 from prnet.errors import WeightsError
 from storage.errors import StoreError
 from tasks.errors import BuildError
@@ -36,6 +39,16 @@ WorkersOption = Annotated[int | None, typer.Option(min=1, help="worker processes
 SeedOption = Annotated[int, typer.Option(help="everything random follows from it")]
 
 
+INTERRUPTED = 130
+
+
+class Format(StrEnum):
+    """The formats of a store."""
+
+    hdf5 = "hdf5"
+    parquet = "parquet"
+
+
 class Size(StrEnum):
     """How much the demo simulates."""
 
@@ -45,29 +58,36 @@ class Size(StrEnum):
 
 def main() -> None:
     """Run the command line; a known error is one line on stderr and exit code 2."""
-    quiet_prefect()
+    prepare_environment()
+    terminate_as_interrupt()
     try:
         app()
     except (BuildError, StoreError, TrainingError, WeightsError) as error:
         print(f"pseudodepth: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("pseudodepth: interrupted; what is finished is kept and the next run continues", file=sys.stderr)
-        sys.exit(130)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join([error.title, *map(str, first["loc"])])
+        print(f"pseudodepth: {name}: {first['msg']}, got {first['input']!r}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # Typer's answer to KeyboardInterrupt
+            print("pseudodepth: interrupted; what is finished is kept and the next run continues", file=sys.stderr)
+        raise
 
 
 @app.command()
 def demo(
     out: OutOption = Path("demo"),
     size: Annotated[Size, typer.Option(help="tiny: 120 pictures; small: 1,200")] = Size.small,
-    store_format: Annotated[str, typer.Option("--format", help="hdf5 or parquet")] = "hdf5",
+    store_format: Annotated[Format, typer.Option("--format")] = Format.hdf5,
     workers: WorkersOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Photographs to a simulated dataset, a depth store, a trained model and a report; no server, no GPU."""
     from flows.demo import run_demo
 
-    run_demo(out, size=size.value, store_format=store_format, workers=workers or settings().workers, seed=seed)
+    run_demo(out, size=size.value, store_format=store_format.value, workers=workers or settings().workers, seed=seed)
 
 
 @app.command()
@@ -87,28 +107,28 @@ def simulate(
 ) -> None:
     """Make a simulated dataset in the CelebA-Spoof layout, with the exact depth of every live picture beside it."""
     from flows.demo import NOTICE, simulate_dataset
-    from flows.run import console, given
+    from flows.run import console
 
     options: dict[str, Any] = {"size": size.value, "seed": seed, "live": live, "spoof": spoof}
     options |= {"attacks": attack or None, "cameras": camera or None, "media": media}
     simulate_dataset(out, photos, given(options), workers or settings().workers)
-    console.print(f"Simulated data. {NOTICE}")
+    console.print(NOTICE)
 
 
 @app.command()
 def build(
     sources: Annotated[
-        list[str], typer.Argument(metavar="NAME=ROOT...", help="datasets, as celeba-spoof=/data/CelebA")
+        list[str], typer.Argument(metavar="NAME[:DATASET]=ROOT...", help="datasets, as celeba-spoof=/data/CelebA")
     ],
-    store: Annotated[Path, typer.Option(help="folder of the store; made where it does not exist")],
+    store: Annotated[str, typer.Option(help="folder of the store; made where it does not exist")],
     config: Annotated[Path | None, typer.Option(help="YAML file of build settings; options below win over it")] = None,
-    store_format: Annotated[str | None, typer.Option("--format", help="hdf5 or parquet")] = None,
+    store_format: Annotated[Format | None, typer.Option("--format", help="default: hdf5")] = None,
     views: Annotated[
         int | None, typer.Option(min=1, help="geometric variants a sample; the first is the plain crop")
     ] = None,
     detector: Annotated[str | None, typer.Option(help="retinaface, retinaface-resnet50, face-alignment, given")] = None,
     detector_weights: Annotated[Path | None, typer.Option(help="weights file of the detector")] = None,
-    aligner: Annotated[str | None, typer.Option(help="auto, facemesh, prnet")] = None,
+    aligner: Annotated[str | None, typer.Option(help="auto, facemesh, prnet, face-alignment")] = None,
     face_landmarker: Annotated[Path | None, typer.Option(help="face_landmarker.task of your own")] = None,
     prnet_weights: Annotated[Path | None, typer.Option(help="imported PRNet weights (.safetensors)")] = None,
     choose: Annotated[str | None, typer.Option(help="of many faces: nearest (to the given box) or largest")] = None,
@@ -139,7 +159,8 @@ def build(
 def pretrain(
     store: StoreArgument,
     out: OutOption,
-    epochs: Annotated[int | None, typer.Option(min=1, help="epochs in all, warm-up included")] = None,
+    warmup_epochs: Annotated[int | None, typer.Option(min=0, help="epochs of L1 alone; default: the paper's 5")] = None,
+    adversarial_epochs: Annotated[int | None, typer.Option(min=0, help="epochs with the critic; the paper's 7")] = None,
     depth_size: Annotated[int | None, typer.Option(help="side of the generated map: 32, 56, 112 or 224")] = None,
     batch: Annotated[int | None, typer.Option(min=2)] = None,
     seed: SeedOption = 0,
@@ -147,7 +168,8 @@ def pretrain(
     """PDGAN: pre-train the encoder to generate pseudo-depth."""
     from flows.run import run_pretrain
 
-    run_pretrain(store, out, {"epochs": epochs, "depth_size": depth_size, "batch": batch, "seed": seed})
+    pdgan = {"warmup_epochs": warmup_epochs, "adversarial_epochs": adversarial_epochs, "depth_size": depth_size}
+    run_pretrain(store, out, given({"pdgan": given(pdgan), "batch": batch, "seed": seed}))
 
 
 @app.command()
@@ -164,7 +186,7 @@ def finetune(
     """Train the liveness classifier and freeze its threshold on the dev split."""
     from flows.run import run_finetune
 
-    run_finetune(store, out, {"encoder": encoder, "epochs": epochs, "batch": batch, "seed": seed})
+    run_finetune(store, out, given({"encoder": encoder, "epochs": epochs, "batch": batch, "seed": seed}))
 
 
 @app.command()
@@ -173,22 +195,26 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="folder of a trained model")],
     out: OutOption,
     split: Annotated[str, typer.Option(help="split to score")] = "test",
+    seen_subjects: Annotated[bool, typer.Option("--seen-subjects", help="score trained-on subjects too")] = False,
 ) -> None:
     """APCER, BPCER, ACER, HTER, EER, AUC and F1 at the model's own threshold, the oracle beside it."""
     from flows.run import run_evaluate
 
-    run_evaluate(store, model, out, split)
+    run_evaluate(store, model, out, split, seen_subjects=seen_subjects)
 
 
 @app.command()
 def inspect(
     store: StoreArgument,
     sheet: Annotated[Path | None, typer.Option(help="also draw a contact sheet, a .png")] = None,
+    quality: Annotated[
+        Path | None, typer.Option(help="also draw how quality is distributed and the worst 50 kept samples, a .png")
+    ] = None,
 ) -> None:
-    """Counts of a store by dataset, split, label and attack, its rejects by reason, and a contact sheet."""
+    """Counts of a store by dataset, split, label and attack, rejects by reason, quality, and sheets of pictures."""
     from flows.inspect_store import inspect_store
 
-    inspect_store(store, sheet)
+    inspect_store(store, sheet, quality)
 
 
 @app.command()
@@ -196,7 +222,8 @@ def verify(store: StoreArgument) -> None:
     """Check every shard's checksum, schema and invariants; exit code 1 when anything is wrong."""
     from storage.verify import verify as verify_store
 
-    report = verify_store(store)
+    with progress_line("verify", 0, "shards") as advance:
+        report = verify_store(store, lambda _done, shards: advance(1, total=shards))
     for problem in report.problems:
         print(f"{problem.file}: {problem.problem}")
     print(
@@ -204,6 +231,11 @@ def verify(store: StoreArgument) -> None:
         f"{len(report.orphans)} files that no snapshot lists, {len(report.problems)} problems"
     )
     raise typer.Exit(1 if report.problems else 0)
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def build_config(file: Path | None, options: dict[str, Any]) -> "BuildConfig":
@@ -222,17 +254,18 @@ def build_config(file: Path | None, options: dict[str, Any]) -> "BuildConfig":
 
         try:
             values = yaml.safe_load(file.read_text()) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise BuildError(f"{file}: not a readable YAML file: {error}") from error
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise BuildError(f"{file}: not a readable YAML file: {' '.join(str(error).split())}") from error
         if not isinstance(values, dict):
             raise BuildError(f"{file}: expected a mapping of build settings, found {type(values).__name__}")
-    for dotted, value in options.items():
-        if value is not None:
-            *parents, name = dotted.split(".")
-            inner = values
-            for parent in parents:
-                inner = inner.setdefault(parent, {})
-            inner[name] = value
+    for dotted, value in given(options).items():
+        *parents, name = dotted.split(".")
+        inner = values
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise BuildError(f"{file}: {parent}: expected a mapping of settings, found {inner!r}")
+        inner[name] = value
     try:
         return BuildConfig.model_validate(values)
     except ValidationError as error:

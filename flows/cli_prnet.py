@@ -78,8 +78,6 @@ def train(
     seed: Annotated[int, typer.Option(help="everything random follows from it")] = 0,
 ) -> None:
     """Train PRNet on your own live pictures: the face mesh teaches, rendered heads add depth and large poses."""
-    from flows.run import given
-
     options: dict[str, Any] = {
         "width": width,
         "size": size,
@@ -88,16 +86,17 @@ def train(
         "learning_rate": learning_rate,
     }
     options |= {"halve_every": halve_every, "device": device, "tensorboard": tensorboard, "seed": seed}
-    faces = given({"heads": heads, "head_share": head_share})
-    run_train(out, photos, sources or [], given(options), faces, workers or settings().workers)
+    faces = {"heads": heads, "head_share": head_share}
+    given, given_faces = (
+        {name: value for name, value in part.items() if value is not None} for part in (options, faces)
+    )
+    run_train(out, photos, sources or [], given, given_faces, workers or settings().workers)
 
 
 def run_train(
     out: Path, photos: Path | None, sources: list[str], options: dict[str, Any], faces: dict[str, Any], workers: int
 ) -> None:
-    """Run the prnet-train flow and print its figures. WeightsError for an option out of range."""
-    from pydantic import ValidationError
-
+    """Run the prnet-train flow and print its figures. ValidationError for an option out of range."""
     from flows.run import console, parse_sources
 
     parsed = parse_sources(sources)
@@ -107,11 +106,7 @@ def run_train(
     from flows.prnet_train import prnet_train
     from prnet.train.loop import TrainConfig
 
-    try:
-        config, faces_config = TrainConfig(**options), FacesConfig(**faces)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise WeightsError(f"option {first['loc'][0]}: {first['msg']}, got {first['input']!r}") from error
+    config, faces_config = TrainConfig.model_validate(options), FacesConfig.model_validate(faces)
     with prefect_api():
         result = prnet_train(str(out), str(photos) if photos else None, parsed, config, faces_config, workers=workers)
     show_figures("held-out people, this network", result.figures)

@@ -1,12 +1,15 @@
 """The Dask cluster that a flow works on: one that exists, or local worker processes for the length of the flow."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from distributed import Client, LocalCluster
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.interrupt import unaware_of_interrupts
 from flows.settings import settings
+from tasks.errors import BuildError
 
 
 class DaskConfig(BaseModel):
@@ -27,17 +30,22 @@ def dask_client(config: DaskConfig) -> Iterator[Client]:
     """
     address = config.address or settings().dask
     if address:
-        with Client(address, timeout="30s") as client:
+        try:
+            client = Client(address, timeout="10s")
+        except OSError as error:
+            raise BuildError(
+                f"{address}: no Dask scheduler answers there; start one or leave the address out"
+            ) from error
+        with client:
             yield client
         return
-    with (
-        LocalCluster(
+    with unaware_of_interrupts():
+        cluster = LocalCluster(
             n_workers=config.workers or settings().workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
-            silence_logs=40,  # logging.ERROR: a worker that is closed at the end is no news
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+            dashboard_address=":0",  # any free port: two builds on one machine must not argue about 8787
+            silence_logs=logging.CRITICAL,  # what a shard raises is raised here; a worker that is closed is no news
+        )
+    with cluster, Client(cluster) as client:
         yield client

@@ -6,19 +6,35 @@ and be submitted one after another.
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from distributed import Client, Event, Future, as_completed
 
 from storage.shard_info import ShardInfo
 from tasks.config import BuildConfig
+from tasks.errors import BuildError
 from tasks.plan import ShardPlan
 from tasks.shard import Timings, build_shard
 
 WINDOW_PER_WORKER = 3  # queued shards a worker: enough that none waits, few enough that 10,000 shards need no memory
 
 
-class ShardsFailed(RuntimeError):
+class ShardsFailed(BuildError):
     """Some shards could not be built; the finished ones stand and the next run takes them over."""
+
+
+@contextmanager
+def stop_flag(client: Client) -> Iterator[str]:
+    """Yield the name of a flag that workers look at between batches; it is set when the block ends with an exception.
+
+    So a cancelled or interrupted flow ends the work of a cluster that lives on, and nothing is left half written.
+    """
+    stop = Event(f"stop-{uuid.uuid4().hex}", client=client)
+    try:
+        yield stop.name
+    except BaseException:
+        stop.set()
+        raise
 
 
 def build_shards(
@@ -26,6 +42,7 @@ def build_shards(
     plans: Iterable[ShardPlan],
     config: BuildConfig,
     store: str,
+    stop: str,
     finished: Callable[[ShardPlan, ShardInfo, Timings], None],
 ) -> list[ShardInfo]:
     """Build every plan on the cluster and return the shards in the order of the plans.
@@ -36,7 +53,6 @@ def build_shards(
     Raises:
         ShardsFailed: after all shards have ended, when at least one of them could not be built.
     """
-    stop = Event(f"stop-{uuid.uuid4().hex}", client=client)
     waiting: Iterator[ShardPlan] = iter(plans)
     order: list[str] = []
     running: dict[str, ShardPlan] = {}
@@ -49,27 +65,23 @@ def build_shards(
             return None
         order.append(plan.name)
         running[plan.name] = plan
-        return client.submit(_on_worker, plan, config, store, stop.name, key=f"shard-{plan.name}", pure=False)
+        return client.submit(_on_worker, plan, config, store, stop, key=f"shard-{plan.name}", pure=False)
 
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     first = [future for _ in range(workers * WINDOW_PER_WORKER) if (future := submit())]
     collected = as_completed(first)
-    try:
-        for future in collected:
-            name = future.key.removeprefix("shard-")
-            plan = running.pop(name)
-            error = future.exception()
-            if error is None:
-                done[name], timings = future.result()
-                finished(plan, done[name], timings)
-            else:
-                errors[name] = error
-            future.release()
-            if another := submit():
-                collected.add(another)
-    except BaseException:
-        stop.set()  # cancelled or interrupted: the workers see it between batches and leave nothing half written
-        raise
+    for future in collected:
+        name = future.key.removeprefix("shard-")
+        plan = running.pop(name)
+        error = future.exception()
+        if error is None:
+            done[name], timings = future.result()
+            finished(plan, done[name], timings)
+        else:
+            errors[name] = error
+        future.release()
+        if another := submit():
+            collected.add(another)
     if errors:
         name, error = next(iter(errors.items()))
         raise ShardsFailed(
@@ -79,7 +91,6 @@ def build_shards(
     return [done[name] for name in order]
 
 
-def _on_worker(plan: ShardPlan, config: BuildConfig, store: str, stop_name: str) -> tuple[ShardInfo, Timings]:
+def _on_worker(plan: ShardPlan, config: BuildConfig, store: str, stop: str) -> tuple[ShardInfo, Timings]:
     """Runs in a Dask worker process; the stop flag is asked for once a batch."""
-    stop = Event(stop_name)
-    return build_shard(plan, config, store, should_stop=stop.is_set)
+    return build_shard(plan, config, store, should_stop=Event(stop).is_set)

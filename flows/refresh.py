@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.build_depth import BuildSummary, Source, build_depth
 from flows.cluster import DaskConfig
+from storage.errors import StoreError
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
 
@@ -63,5 +64,14 @@ def refresh_datasets(registry: str = "datasets.yaml", dask: DaskConfig | None = 
         registry: path of the YAML file.
         dask: where shards are built.
     """
-    entries = read_registry(Path(registry)).stores
-    return [build_depth(entry.sources, entry.store, entry.config, dask) for entry in entries]
+    summaries, failed = [], []
+    for entry in read_registry(Path(registry)).stores:
+        try:
+            summaries.append(build_depth(entry.sources, entry.store, entry.config, dask))
+        except (BuildError, StoreError) as error:  # the other stores have their night all the same
+            failed.append(f"{entry.store}: {error}")
+    if failed:
+        raise BuildError(
+            f"{len(failed)} of {len(failed) + len(summaries)} stores were not refreshed: " + "; ".join(failed)
+        )
+    return summaries

@@ -18,7 +18,7 @@ console = Console()
 
 
 def parse_sources(texts: list[str]) -> "list[Source]":
-    """`NAME=ROOT` texts as sources, checked before any work starts.
+    """`NAME=ROOT` or `NAME:DATASET=ROOT` texts as sources, checked before any work starts.
 
     Raises:
         BuildError: naming the text: not of that form, no such adapter, no such folder.
@@ -27,19 +27,20 @@ def parse_sources(texts: list[str]) -> "list[Source]":
 
     sources = []
     for text in texts:
-        name, equals, root = text.partition("=")
+        kind, equals, root = text.partition("=")
+        name, _, dataset = kind.partition(":")
         if not equals or not root:
             raise BuildError(f"'{text}': expected NAME=ROOT, such as celeba-spoof=/data/CelebA_Spoof")
         if name not in SOURCES:
             raise BuildError(f"'{name}': no such dataset adapter; there are {', '.join(sorted(SOURCES))}")
         if not Path(root).is_dir():
             raise BuildError(f"{root}: no such folder; expected the root of {name}")
-        sources.append(Source(name=name, root=str(Path(root).resolve())))
+        sources.append(Source(name=name, root=str(Path(root).resolve()), dataset=dataset or None))
     return sources
 
 
 def run_build(
-    sources: list[str], store: Path, config: BuildConfig, *, dask: str | None = None, workers: int | None = None
+    sources: list[str], store: str, config: BuildConfig, *, dask: str | None = None, workers: int | None = None
 ) -> "BuildSummary":
     """Run the build-depth flow and print its summary."""
     parsed = parse_sources(sources)
@@ -49,7 +50,7 @@ def run_build(
     from flows.cluster import DaskConfig
 
     with prefect_api():
-        summary = build_depth(parsed, str(store), config, DaskConfig(address=dask, workers=workers))
+        summary = build_depth(parsed, store, config, DaskConfig(address=dask, workers=workers))
     show_build(summary)
     return summary
 
@@ -68,7 +69,8 @@ def show_build(summary: "BuildSummary") -> None:
     table.add_row("samples", f"{summary.samples:,}: {summary.live:,} live with depth, {summary.spoof:,} spoof")
     table.add_row("shards", f"{summary.shards} ({summary.planned} planned in this run)")
     table.add_row("rejects", ", ".join(f"{n} {reason}" for reason, n in sorted(summary.rejects.items())) or "none")
-    table.add_row("ignored files", f"{summary.ignored:,}")
+    ignored = ", ".join(f"{n:,} {reason}" for reason, n in sorted(summary.ignored.items()))
+    table.add_row("ignored files", ignored or "none")
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in summary.stage_seconds.items())
     table.add_row(
         "seconds", f"{summary.seconds:.1f} (wall by stage, summed over workers: {stages or 'every shard was there'})"
@@ -82,7 +84,7 @@ def run_pretrain(store: str, out: Path, options: dict[str, Any]) -> str:
     from flows.train import pretrain_gan
     from training.pretrain import PretrainConfig
 
-    config = PretrainConfig(**given(options))
+    config = PretrainConfig.model_validate(options)
     with prefect_api():
         folder = pretrain_gan(store, str(out), config)
     console.print(f"encoder and generator: {folder}")
@@ -95,27 +97,22 @@ def run_finetune(store: str, out: Path, options: dict[str, Any]) -> str:
     from flows.train import finetune
     from training.finetune import FinetuneConfig
 
-    config = FinetuneConfig(**given(options))
+    config = FinetuneConfig.model_validate(options)
     with prefect_api():
         folder = finetune(store, str(out), config)
     console.print(f"model: {folder}")
     return folder
 
 
-def run_evaluate(store: str, model: Path, out: Path, split: str) -> "Evaluation":
+def run_evaluate(store: str, model: Path, out: Path, split: str, *, seen_subjects: bool) -> "Evaluation":
     """Run the evaluate flow and print its figures."""
     from flows.api import prefect_api
     from flows.train import evaluate
 
     with prefect_api():
-        result = evaluate(store, str(model), str(out), split)
+        result = evaluate(store, str(model), str(out), split, seen_subjects)
     show_evaluation(result)
     return result
-
-
-def given(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given."""
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def show_evaluation(result: "Evaluation") -> None:

@@ -58,9 +58,17 @@ def finetune(store: str, out: str, config: FinetuneConfig | None = None) -> str:
 
 
 @flow(name="evaluate", flow_run_name="evaluate {model}", persist_result=False)
-def evaluate(store: str, model: str, out: str, split: str = "test") -> Evaluation:
-    """Score a split with the threshold that the model carries from its dev split."""
-    return run_evaluation(store, Path(model), Path(out), split=split)
+def evaluate(store: str, model: str, out: str, split: str = "test", seen_subjects: bool = False) -> Evaluation:
+    """Score a split with the threshold that the model carries from its dev split.
+
+    Args:
+        store: a store, or one snapshot of it as `path@number`.
+        model: folder of a trained model.
+        out: folder for evaluation.json and scores.parquet.
+        split: the split to score.
+        seen_subjects: score subjects that the model was trained on too; its error rates then flatter.
+    """
+    return run_evaluation(store, Path(model), Path(out), split=split, seen_subjects=seen_subjects)
 
 
 @flow(name="train-liveness", flow_run_name="train-liveness {store}", persist_result=False)

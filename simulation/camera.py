@@ -17,7 +17,8 @@ class Camera:
     """Ranges a picture's settings are drawn from.
 
     blur: sigma px; noise: of the darkest signal, linear; shot: photon noise factor; balance: sd of the log white
-    balance; contrast: of the tone curve; sharpen: unsharp amount; vignette: darkening of the corners; quality: JPEG.
+    balance; contrast: of the tone curve; sharpen: unsharp amount; vignette: darkening of the corners; quality: JPEG;
+    saturation: 1 keeps it.
     """
 
     blur: tuple[float, float]
@@ -28,13 +29,22 @@ class Camera:
     sharpen: tuple[float, float]
     vignette: tuple[float, float]
     quality: tuple[int, int]
+    saturation: tuple[float, float]
 
 
 CAMERAS = {
-    "phone": Camera((0.45, 0.9), (0.001, 0.004), (0.004, 0.014), 0.05, (0.95, 1.15), (0.3, 0.9), (0.0, 0.15), (80, 95)),
-    "webcam": Camera((0.7, 1.4), (0.004, 0.012), (0.012, 0.035), 0.09, (0.9, 1.1), (0.0, 0.5), (0.05, 0.3), (60, 85)),
-    "dslr": Camera((0.35, 0.6), (0.0005, 0.002), (0.002, 0.006), 0.03, (1.0, 1.1), (0.1, 0.4), (0.0, 0.1), (88, 97)),
-    "doorbell": Camera((0.8, 1.5), (0.003, 0.010), (0.010, 0.03), 0.07, (1.1, 1.35), (0.5, 1.3), (0.2, 0.5), (55, 80)),
+    "phone": Camera(
+        (0.45, 0.9), (0.001, 0.004), (0.004, 0.014), 0.05, (0.95, 1.15), (0.3, 0.9), (0.0, 0.15), (80, 95), (0.8, 1.2)
+    ),
+    "webcam": Camera(
+        (0.7, 1.4), (0.004, 0.012), (0.012, 0.035), 0.09, (0.9, 1.1), (0.0, 0.5), (0.05, 0.3), (60, 85), (0.65, 1.1)
+    ),
+    "dslr": Camera(
+        (0.35, 0.6), (0.0005, 0.002), (0.002, 0.006), 0.03, (1.0, 1.1), (0.1, 0.4), (0.0, 0.1), (88, 97), (0.85, 1.15)
+    ),
+    "doorbell": Camera(
+        (0.8, 1.5), (0.003, 0.010), (0.010, 0.03), 0.07, (1.1, 1.35), (0.5, 1.3), (0.2, 0.5), (55, 80), (0.5, 0.95)
+    ),
 }
 
 
@@ -44,17 +54,17 @@ def expose(rng: np.random.Generator, camera: Camera, light: F32) -> NDArray[np.u
 
     h, w = light.shape[:2]
     pixels = _blur(light, rng.uniform(*camera.blur))
-    # stray light in the lens, and the maker's (or a faded) saturation
-    pixels += np.float32(rng.uniform(0.0, 0.10)) * (pixels.mean(axis=(0, 1)) - pixels)
-    grey = pixels.mean(axis=2, keepdims=True)
-    pixels = grey + np.float32(rng.uniform(0.65, 1.15)) * (pixels - grey)
     # the meter aims at an average grey, but not all the way: dark scenes stay darker
     gain = float((0.20 / max(float(pixels.mean()), 0.005)) ** 0.55 * np.exp(rng.normal(0.0, 0.10)))
     balance = np.exp(rng.normal(0.0, camera.balance, 3) * [1.0, 0.4, 1.0])
     level = min(gain, 4.0)  # noise grows with the gain, as with a real amplifier
     encoded = np.empty((h, w, 3), np.float32)
+    # stray light in the lens, and the maker's (or an old sensor's) saturation
+    haze = (rng.uniform(0.0, 0.10) * pixels.mean(axis=(0, 1))).astype(np.float32)
     develop(
         pixels,
+        haze,
+        rng.uniform(*camera.saturation),
         (gain * balance).astype(np.float32),
         rng.uniform(*camera.vignette),
         rng.uniform(*camera.noise) * level,

@@ -31,7 +31,7 @@ _MANIFEST = "simulation.json"
 _PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 # train subjects, test subjects, live and spoof pictures a subject
 _SIZES = {"tiny": (6, 2, 5, 10), "small": (18, 6, 17, 34)}
-_CHUNK = 26
+_CHUNK = 40  # pictures between two reports of progress, about
 
 
 class SimulateConfig(BaseModel):
@@ -145,7 +145,7 @@ def simulate(
         with _pool(workers) as run:
             usable, unusable = _check(files, run)
             shots = _plan(usable, config, drawn=photos is None)
-            entries = _take_all(partial, shots, config.seed, run, progress)
+            entries = _take_all(partial, shots, config.seed, run, progress, workers)
         write_metas(partial, entries)
         kinds = Counter(str(e.how["attack"]) for e in entries if e.code)
         summary = Summary(
@@ -295,11 +295,14 @@ def _take_all(
     seed: int,
     run: Callable[..., Iterator],
     progress: Callable[[int, int], None] | None,
+    workers: int,
 ) -> list[Entry]:
-    # a chunk stays within one subject: its texture is made once a worker
+    # whole subjects: a worker makes each texture once, and the wearer of a paper mask is the subject before
+    enough = min(max(len(shots) // (8 * workers), 10), _CHUNK)
     chunks: list[list[Shot]] = []
     for shot in shots:
-        if not chunks or len(chunks[-1]) >= _CHUNK or chunks[-1][-1].role != shot.role:
+        last = chunks[-1] if chunks else []
+        if not last or len(last) >= 1.5 * _CHUNK or (len(last) >= enough and last[-1].role != shot.role):
             chunks.append([])
         chunks[-1].append(shot)
     entries: list[Entry] = []

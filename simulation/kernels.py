@@ -100,25 +100,28 @@ def convolve(pixels: F32, taps: F32) -> F32:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def develop(
-    light: F32, gain: F32, vignette: float, read: float, shot: float, noise: F32, shared: F32, curve: F32, out: F32
-) -> None:
-    """Sensor and tone curve: light (h,w,3) linear -> out (h,w,3) encoded in [0,1].
+    light: F32, haze: F32, saturation: float, gain: F32, vignette: float, read: float, shot: float,
+    noise: F32, shared: F32, curve: F32, out: F32,
+) -> None:  # fmt: skip
+    """Sensor and tone curve: light (h,w,3) linear -> out (h,w,3) encoded.
 
-    gain (3,): exposure times white balance; noise (h,w,3) and shared (h,w): standard normal; read, shot: noise of the
-    electronics and of the photons; curve: encoded value at linear i / (len - 1) * 4, the soft shoulder included.
+    haze (3,): stray light everywhere; gain (3,): exposure times white balance; noise (h,w,3) and shared (h,w): standard
+    normal; read, shot: noise of the electronics and of the photons; curve: encoded value over linear 0..4.
     """
     height, width, _ = light.shape
-    top = curve.shape[0] - 1.001
+    last = curve.shape[0] - 1
     for y in range(height):
         dy = 2.0 * y / height - 1.0
         for x in range(width):
             dx = 2.0 * x / width - 1.0
             corner = 1.0 - vignette * (dx * dx + dy * dy) * 0.5
+            grey = (light[y, x, 0] + light[y, x, 1] + light[y, x, 2]) / 3.0
             for c in range(3):
-                value = max(light[y, x, c] * gain[c] * corner, 0.0)
+                seen = grey + saturation * (light[y, x, c] - grey) + haze[c]
+                value = max(seen * gain[c] * corner, 0.0)
                 sigma = np.sqrt(read * read + shot * shot * value)
                 value += sigma * (0.6 * noise[y, x, c] + 0.7 * shared[y, x])
-                at = min(max(value * 0.25 * curve.shape[0], 0.0), top)
+                at = min(max(value * 0.25 * last, 0.0), last - 0.001)
                 i = int(at)
                 out[y, x, c] = curve[i] + (curve[i + 1] - curve[i]) * (at - i)
 

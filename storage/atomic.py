@@ -6,11 +6,15 @@ import os
 import secrets
 from pathlib import Path
 
+from storage.errors import StoreError
+
 PART = ".part"  # before the suffix, so that the file can be read back by its format before it gets its name
 
 
 class PartFile:
     """A temporary file beside its final name, published by `commit` and gone after `discard`.
+
+    Raises StoreError if it cannot be made there.
 
     It is locked while its writer lives, so that the next writer can tell a leftover of a killed one (unlocked: removed)
     from the work of another process (locked: left alone).
@@ -18,11 +22,14 @@ class PartFile:
 
     def __init__(self, final: Path) -> None:
         self.final = final
-        final.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(final.parent)
         remove_leftovers(final.parent, final.name)
         while True:
             self.path = final.with_name(f".{final.name}.{secrets.token_hex(4)}{PART}{final.suffix}")
-            self._fd = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+            try:
+                self._fd = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+            except OSError as error:
+                raise StoreError(f"{final}: cannot be written ({error.strerror}); nothing was committed") from error
             with contextlib.suppress(
                 OSError
             ):  # a file system without locks: leftovers then stay until `verify` names them
@@ -49,6 +56,21 @@ class PartFile:
             self.path.unlink(missing_ok=True)
             os.close(self._fd)
             self._fd = -1
+
+
+def make_folder(folder: Path) -> None:
+    """Create `folder` and those above it; raises StoreError that names it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: this folder cannot be made ({error.strerror}); choose another place or make it writable"
+        ) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Create `folder` and write a file into it that is gone at once; raises StoreError that names the folder."""
+    PartFile(folder / "writable").discard()
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:

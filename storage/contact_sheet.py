@@ -24,9 +24,12 @@ def contact_sheet(snapshot: Snapshot, columns: int = 12) -> Image.Image:
         top = line * (2 * TILE + TEXT)
         draw.text((2, top + 1), title, fill="black")
         for place, row in enumerate(rows):
-            image, depth = _pixels(snapshot, int(row))
-            for offset, picture in ((TEXT, image), (TEXT + TILE, depth)):
-                sheet.paste(picture.resize((TILE, TILE), Image.Resampling.BOX), (place * TILE, top + offset))
+            image, depth = pixels_of(snapshot, int(row))
+            grey = (depth >> 8).astype(np.uint8) if depth.dtype == np.uint16 else depth
+            for offset, picture in ((TEXT, image), (TEXT + TILE, grey)):
+                sheet.paste(
+                    Image.fromarray(picture).resize((TILE, TILE), Image.Resampling.BOX), (place * TILE, top + offset)
+                )
     return sheet
 
 
@@ -41,10 +44,10 @@ def _groups(table: pa.Table, columns: int) -> Iterator[tuple[str, np.ndarray]]:
         yield f"{dataset}: {attack if label else 'live'}, {len(rows)} samples", np.asarray(rows)[spread]
 
 
-def _pixels(snapshot: Snapshot, row: int) -> tuple[Image.Image, Image.Image]:
+def pixels_of(snapshot: Snapshot, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image (H, W, 3) uint8 and depth (H, W) uint8 or uint16 of a row of the snapshot."""
     ends = np.cumsum([shard.rows for shard in snapshot.shards])
     shard = int(np.searchsorted(ends, row, side="right"))
     start = int(ends[shard]) - snapshot.shards[shard].rows
     images, depths = snapshot.open(snapshot.shards[shard]).read([row - start])
-    grey = (depths[0] >> 8).astype(np.uint8) if depths.dtype == np.uint16 else depths[0]
-    return Image.fromarray(images[0]), Image.fromarray(grey)
+    return images[0], depths[0]

@@ -11,11 +11,20 @@ import pyarrow.compute as pc
 import torch
 from torch.utils.data import Dataset
 
+from storage.errors import StoreError
 from storage.reader import ShardReader, known_columns
 from storage.snapshot import Snapshot, open_snapshot
 
 # every map holds a file descriptor; 1,024 is the usual limit of a process
 _MAX_OPEN = 256
+
+
+def area_mean(depth: torch.Tensor, size: int) -> torch.Tensor:
+    """Maps (n, 1, H, W) float as (n, 1, size, size): the mean over the area that each pixel covers.
+
+    A pixel is > 0 wherever the map is > 0 in any part of it, so `mask = depth > 0` still holds.
+    """
+    return torch.nn.functional.interpolate(depth, (size, size), mode="area")
 
 
 class DepthDataset(Dataset[dict[str, Any]]):
@@ -27,6 +36,10 @@ class DepthDataset(Dataset[dict[str, Any]]):
         image  (3, H, W) uint8 RGB tensor        depth  (1, H, W) float32 in [0, 1], zero for a spoof
         label  int64 scalar, live = 0, spoof = 1    index  int64 scalar, the item's own number
 
+    With `depth_size` the depth is (1, depth_size, depth_size), the area mean of the stored map. With `mask=True` there
+    is also `mask`, bool and of the depth's size: where the face is, or for a reduced map any part of it. It is depth >
+    0 of a live sample; of a spoof it is what a build with `depth.spoof_mask` stored, and nowhere otherwise.
+
     It may be used before and after a fork, be pickled to spawned workers, and be read by several threads.
     """
 
@@ -36,8 +49,13 @@ class DepthDataset(Dataset[dict[str, Any]]):
         *,
         where: Mapping[str, Any] | None = None,
         rows: np.ndarray | Sequence[int] | None = None,
+        depth_size: int | None = None,
+        mask: bool = False,
     ) -> None:
         """`store`: a path, `path@12`, or a Snapshot; raises StoreError if it cannot be opened."""
+        if depth_size is not None and depth_size < 1:
+            raise StoreError(f"depth_size {depth_size}: expected the side of the map in pixels, or None as stored")
+        self._depth_size, self._mask = depth_size, mask
         self.snapshot = store if isinstance(store, Snapshot) else open_snapshot(store)
         table = self.snapshot.columns()
         chosen = np.arange(len(table)) if rows is None else np.asarray(rows, dtype=np.int64)
@@ -65,14 +83,21 @@ class DepthDataset(Dataset[dict[str, Any]]):
         items: list[dict[str, Any]] = [{}] * len(numbers)
         for shard in np.unique(self._shard[numbers]):
             places = np.flatnonzero(self._shard[numbers] == shard)
-            images, depths = self._reader(int(shard)).read(self._row[numbers[places]])
+            reader, rows = self._reader(int(shard)), self._row[numbers[places]]
+            images, depths = reader.read(rows)
             scale = np.float32(np.iinfo(depths.dtype).max)
             pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()  # (n, 3, H, W) uint8
             depth = torch.from_numpy(depths.astype(np.float32) / scale).unsqueeze(1)  # (n, 1, H, W) float32 [0, 1]
+            mask = torch.from_numpy(reader.read_masks(rows)).unsqueeze(1) if self._mask else None  # (n, 1, H, W) bool
+            if self._depth_size is not None:
+                depth = area_mean(depth, self._depth_size)
+                mask = None if mask is None else area_mean(mask.float(), self._depth_size) > 0
             for k, place in enumerate(places):
                 i = int(numbers[place])
                 label = torch.tensor(self._labels[i])
                 items[place] = {"image": pixels[k], "depth": depth[k], "label": label, "index": torch.tensor(i)}
+                if mask is not None:
+                    items[place]["mask"] = mask[k]
         return items
 
     def __getstate__(self) -> dict[str, Any]:

@@ -3,7 +3,9 @@
     image        (n, H, W, 3) uint8 RGB; or packed JPEG bytes, row i = image[image_offset[i]:image_offset[i + 1]]
     depth        (live, H, W), near = large, only of live rows; or packed (storage/depth_codec.py) with depth_offset
     depth_row    (n,) int32: row i's depth is depth[depth_row[i]]; -1 = zero everywhere (every spoof)
-    image_crc32, depth_crc32  (n,) uint32 of the stored bytes
+    mask         where the faces of spoofs are, if the build kept that: 1-bit PNG bytes, row i = mask[mask_offset[i]:
+                 mask_offset[i + 1]], empty = not kept (a live row's mask is its depth > 0)
+    image_crc32, depth_crc32, mask_crc32  (n,) uint32 of the stored bytes
     columns/*    one dataset a column of storage/schema.py, like the arrays above checked by HDF5 (fletcher32)
 
 Contiguous, because h5py's per-call cost (25 us) and chunked filters (100 us and more) dwarf the copy itself (10 us).
@@ -55,6 +57,7 @@ class Writer:
             file.attrs["about"] = (__doc__ or "").replace("\n    ", "\n")
             file.attrs["image_codec"] = self._config.image_codec
             file.attrs["depth_codec"] = self._config.depth_codec
+            file.attrs["mask_codec"] = "png"
             file.attrs["image_size"] = size  # height, width
             file.attrs["depth_dtype"] = depth_dtype.name
             # a data set, for attributes end at 64 KB
@@ -62,9 +65,11 @@ class Writer:
             images = [row.image for row in self._rows]
             _write_pixels(file, "image", images, (*size, 3), np.dtype(np.uint8), self._config.image_codec)
             _write_pixels(file, "depth", live, size, depth_dtype, self._config.depth_codec)
+            masks = [row.mask or b"" for row in self._rows]
+            _write_pixels(file, "mask", masks, size, np.dtype(bool), "png")
             _write_checked(file, "depth_row", np.where(stored, np.cumsum(stored) - 1, -1).astype(np.int32))
-            _write_checked(file, "image_crc32", np.array([row.image_crc32 for row in self._rows], dtype=np.uint32))
-            _write_checked(file, "depth_crc32", np.array([row.depth_crc32 for row in self._rows], dtype=np.uint32))
+            for name in ("image_crc32", "depth_crc32", "mask_crc32"):
+                _write_checked(file, name, np.array([getattr(row, name) for row in self._rows], dtype=np.uint32))
             table = pa.concat_tables(self._columns) if self._columns else COLUMNS.empty_table()
             group = file.create_group("columns")
             for name in COLUMNS.names:
@@ -122,6 +127,7 @@ def index(path: Path) -> PixelIndex:
             row = file["depth_row"][:]
             image_start, image_nbytes = _spans(file, "image", height * width * 3)
             depth_start, depth_nbytes = _spans(file, "depth", height * width * dtype.itemsize)
+            mask_start, mask_nbytes = _spans(file, "mask", 0)
             stored = row >= 0
             depth_starts, depth_sizes = np.full(n, -1, np.int64), np.zeros(n, np.int64)
             depth_starts[stored], depth_sizes[stored] = depth_start[row[stored]], depth_nbytes[row[stored]]
@@ -132,6 +138,9 @@ def index(path: Path) -> PixelIndex:
                 depth_start=depth_starts,
                 depth_nbytes=depth_sizes,
                 depth_crc32=file["depth_crc32"][:],
+                mask_start=np.where(mask_nbytes > 0, mask_start, -1),
+                mask_nbytes=mask_nbytes,
+                mask_crc32=file["mask_crc32"][:],
                 image_codec=str(file.attrs["image_codec"]),
                 depth_codec=str(file.attrs["depth_codec"]),
                 depth_dtype=dtype,
@@ -139,7 +148,7 @@ def index(path: Path) -> PixelIndex:
                 meta=file["meta"].asstr()[()],
             )
     except (*_H5_ERRORS, IndexError, MemoryError) as error:
-        raise Damaged(f"{path}: not a readable HDF5 shard ({error}); run `pseudodepth verify`, then rebuild") from error
+        raise Damaged(f"{path}: not a readable HDF5 shard ({error}); delete it, then build again") from error
 
 
 def columns(path: Path, names: list[str]) -> pa.Table:
@@ -153,7 +162,7 @@ def columns(path: Path, names: list[str]) -> pa.Table:
                     raise Damaged(f"{path}: column {name} does not fit the file")
             return pa.table([_read_column(group[f.name], f) for f in fields], schema=pa.schema(fields))
     except (*_H5_ERRORS, MemoryError, pa.ArrowException) as error:
-        raise Damaged(f"{path}: columns are not readable ({error}); run `pseudodepth verify`, then rebuild") from error
+        raise Damaged(f"{path}: columns are not readable ({error}); delete it, then build again") from error
 
 
 def _write_pixels(
@@ -205,7 +214,7 @@ def _write_column(group: h5py.Group, field: pa.Field, column: pa.ChunkedArray) -
         rows = [[np.nan] * width if row is None else row for row in column.to_pylist()]  # a row of NaN = null
         _write_checked(group, field.name, np.array(rows, dtype=kind).reshape(len(rows), width))
     else:
-        _write_checked(group, field.name, column.to_numpy())
+        _write_checked(group, field.name, column.to_numpy())  # NaN = null
 
 
 def _read_column(data: h5py.Dataset, field: pa.Field) -> pa.Array:
@@ -216,4 +225,4 @@ def _read_column(data: h5py.Dataset, field: pa.Field) -> pa.Array:
         mask = pa.array(np.isnan(values).all(axis=1)) if field.nullable else None
         flat = pa.array(values.reshape(-1), field.type.value_type)
         return pa.FixedSizeListArray.from_arrays(flat, type=field.type, mask=mask)
-    return pa.array(values, field.type)
+    return pa.array(values, field.type, mask=np.isnan(values) if field.nullable else None)

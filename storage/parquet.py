@@ -2,7 +2,8 @@
 
     image   struct{bytes, path}: a JPEG, or a PPM (a 15-byte header before the raw pixels) when stored raw
     depth   struct{bytes, path}: a grey PNG of 8 or 16 bits; null = zero everywhere (every spoof)
-    image_nbytes, depth_nbytes, image_crc32, depth_crc32   of the stored pixel bytes, for our own reader
+    mask    struct{bytes, path}: a PNG of 1 bit, where the face of a spoof is; null = not kept, or live: depth > 0
+    {image,depth,mask}_{nbytes,crc32}   of the stored pixel bytes, for our own reader
     and one column a column of storage/schema.py
 
 Reading one row through the Parquet machinery decodes its whole row group (440 us at 64 rows). The pixel columns are
@@ -31,13 +32,9 @@ SUFFIX = ".parquet"
 # 64 pictures a group: small enough for viewers, and the footer stays small
 _GROUP = 64
 _PICTURE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
-_COUNTERS = {
-    "image_nbytes": pa.int32(),
-    "depth_nbytes": pa.int32(),
-    "image_crc32": pa.uint32(),
-    "depth_crc32": pa.uint32(),
-}
-_FIELDS = [pa.field("image", _PICTURE), pa.field("depth", _PICTURE), *COLUMNS]
+_PIXELS = ("image", "depth", "mask")
+_COUNTERS = {f"{name}_nbytes": pa.int32() for name in _PIXELS} | {f"{name}_crc32": pa.uint32() for name in _PIXELS}
+_FIELDS = [*(pa.field(name, _PICTURE) for name in _PIXELS), *COLUMNS]
 _FIELDS += [pa.field(name, kind, nullable=False) for name, kind in _COUNTERS.items()]
 _PQ_ERRORS = (OSError, KeyError, ValueError, TypeError, pa.ArrowException)
 
@@ -51,7 +48,7 @@ class Writer:
         self._rows: list[Encoded] = []
         self._columns = COLUMNS.empty_table()
         schema = pa.schema(_FIELDS, metadata={"huggingface": json.dumps({"info": {"features": _features()}})})
-        leaves = [f"{name}.{leaf}" for name in ("image", "depth") for leaf in ("bytes", "path")]
+        leaves = [f"{name}.{leaf}" for name in _PIXELS for leaf in ("bytes", "path")]
         others = {field.name: "zstd" for field in schema if field.type != _PICTURE}
         self._file = pq.ParquetWriter(
             path,
@@ -108,13 +105,13 @@ class Writer:
             None if row.depth is None else {"bytes": row.depth, "path": f"{i}.depth.png"}
             for row, i in zip(rows, ids, strict=True)
         ]
-        counters = [
-            [len(row.image) for row in rows],
-            [len(row.depth or b"") for row in rows],
-            [row.image_crc32 for row in rows],
-            [row.depth_crc32 for row in rows],
+        masks = [
+            None if row.mask is None else {"bytes": row.mask, "path": f"{i}.mask.png"}
+            for row, i in zip(rows, ids, strict=True)
         ]
-        arrays = [pa.array(images, _PICTURE), pa.array(depths, _PICTURE), *columns.columns]
+        counters = [[len(getattr(row, name) or b"") for row in rows] for name in _PIXELS]
+        counters += [[getattr(row, f"{name}_crc32") for row in rows] for name in _PIXELS]
+        arrays = [*(pa.array(pictures, _PICTURE) for pictures in (images, depths, masks)), *columns.columns]
         arrays += [pa.array(values, kind) for values, kind in zip(counters, _COUNTERS.values(), strict=True)]
         self._file.write_table(pa.table(arrays, schema=self._file.schema), row_group_size=_GROUP)
 
@@ -131,6 +128,7 @@ def index(path: Path) -> PixelIndex:
             header = len(_ppm_header(tuple(about["image_size"]))) if about["image_codec"] == "raw" else 0
             image_nbytes = count["image_nbytes"].astype(np.int64)
             depth_nbytes = count["depth_nbytes"].astype(np.int64)
+            mask_nbytes = count["mask_nbytes"].astype(np.int64)
             height, width = (int(v) for v in about["image_size"])
             return PixelIndex(
                 image_start=_starts(file.metadata, "image.bytes", image_nbytes + header) + header,
@@ -139,6 +137,9 @@ def index(path: Path) -> PixelIndex:
                 depth_start=_starts(file.metadata, "depth.bytes", depth_nbytes),
                 depth_nbytes=depth_nbytes,
                 depth_crc32=count["depth_crc32"],
+                mask_start=_starts(file.metadata, "mask.bytes", mask_nbytes),
+                mask_nbytes=mask_nbytes,
+                mask_crc32=count["mask_crc32"],
                 image_codec=about["image_codec"],
                 depth_codec=about["depth_codec"],
                 depth_dtype=np.dtype({"uint8": np.uint8, "uint16": np.uint16}[about["depth_dtype"]]),
@@ -146,9 +147,7 @@ def index(path: Path) -> PixelIndex:
                 meta=notes[b"meta"].decode(),
             )
     except _PQ_ERRORS as error:
-        raise Damaged(
-            f"{path}: not a readable Parquet shard ({error}); run `pseudodepth verify`, then rebuild"
-        ) from error
+        raise Damaged(f"{path}: not a readable Parquet shard ({error}); delete it, then build again") from error
 
 
 def columns(path: Path, names: list[str]) -> pa.Table:
@@ -158,7 +157,7 @@ def columns(path: Path, names: list[str]) -> pa.Table:
             table = file.read(columns=names, use_threads=False).select(names)  # threads would not survive a fork
             return table.cast(pa.schema([COLUMNS.field(name) for name in names]))
     except _PQ_ERRORS as error:
-        raise Damaged(f"{path}: columns are not readable ({error}); run `pseudodepth verify`, then rebuild") from error
+        raise Damaged(f"{path}: columns are not readable ({error}); delete it, then build again") from error
 
 
 @contextlib.contextmanager

@@ -13,7 +13,9 @@ class PixelIndex:
     """Byte spans, checksums and codecs of n rows, whatever the format of the file around them.
 
     image_start, image_nbytes: (n,) int64. depth_start, depth_nbytes: (n,) int64, start -1 = all zero, nothing stored.
-    image_crc32, depth_crc32: (n,) uint32 of the stored pixel bytes. size: (H, W) px. meta: the writer's JSON.
+    mask_start, mask_nbytes: the same for masks, -1 = no mask stored.
+    image_crc32, depth_crc32, mask_crc32: (n,) uint32 of the stored pixel bytes. size: (H, W) px. meta: the writer's
+    JSON.
     """
 
     image_start: np.ndarray
@@ -22,6 +24,9 @@ class PixelIndex:
     depth_start: np.ndarray
     depth_nbytes: np.ndarray
     depth_crc32: np.ndarray
+    mask_start: np.ndarray
+    mask_nbytes: np.ndarray
+    mask_crc32: np.ndarray
     image_codec: str
     depth_codec: str
     depth_dtype: np.dtype
@@ -36,12 +41,13 @@ class PixelIndex:
         if {self.image_codec, self.depth_codec} - DECODERS.keys():
             raise Damaged(f"unknown codecs {self.image_codec!r} and {self.depth_codec!r}")
         n = len(self)
-        arrays = (self.image_nbytes, self.image_crc32, self.depth_start, self.depth_nbytes, self.depth_crc32)
+        arrays = [self.image_start, self.image_nbytes, self.image_crc32, self.depth_start, self.depth_nbytes]
+        arrays += [self.depth_crc32, self.mask_start, self.mask_nbytes, self.mask_crc32]
         if any(a.shape != (n,) for a in arrays):
             raise Damaged("the row index has columns of different lengths")
-        stored = self.depth_start >= 0
-        starts = np.concatenate([self.image_start, self.depth_start[stored]])
-        sizes = np.concatenate([self.image_nbytes, self.depth_nbytes[stored]])
+        depth, mask = self.depth_start >= 0, self.mask_start >= 0
+        starts = np.concatenate([self.image_start, self.depth_start[depth], self.mask_start[mask]])
+        sizes = np.concatenate([self.image_nbytes, self.depth_nbytes[depth], self.mask_nbytes[mask]])
         # sizes are compared first, so that a forged huge one cannot overflow the sum
         if (starts < 0).any() or (sizes < 0).any() or (sizes > file_bytes).any() or (starts > file_bytes - sizes).any():
             raise Damaged("the row index points outside the file")

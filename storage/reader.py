@@ -11,7 +11,7 @@ import pyarrow as pa
 from isal.isal_zlib import crc32
 
 from storage import hdf5, parquet
-from storage.codecs import DECODERS
+from storage.codecs import DECODERS, MASK_CODEC, Buffer
 from storage.errors import Damaged, StoreError
 from storage.schema import COLUMNS, LIVE
 
@@ -34,15 +34,15 @@ class ShardReader:
             with path.open("rb") as file:
                 length = file.seek(0, 2)
                 if length == 0 or expected_bytes not in (None, length):  # mapping a cut file would end in SIGBUS
-                    raise Damaged(f"{path}: {length} bytes, expected {expected_bytes}; run `pseudodepth verify`")
+                    raise Damaged(f"{path}: {length} bytes, expected {expected_bytes}; delete it, then build again")
                 self._map = memoryview(mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ))
         except OSError as error:
-            raise Damaged(f"{path}: cannot be opened ({error}); run `pseudodepth verify`, then rebuild") from error
+            raise Damaged(f"{path}: cannot be opened ({error}); delete it, then build again") from error
         self.index = self._format.index(path)
         try:
             self.index.check(length)
         except Damaged as error:
-            raise Damaged(f"{path}: {error}; run `pseudodepth verify`, then rebuild") from error
+            raise Damaged(f"{path}: {error}; delete it, then build again") from error
 
     def __len__(self) -> int:
         return len(self.index)
@@ -70,7 +70,8 @@ class ShardReader:
         depths = np.empty((len(rows), *index.size), index.depth_dtype) if depths is None else depths
         decode_image, decode_depth = DECODERS[index.image_codec], DECODERS[index.depth_codec]
         for k, i in enumerate(rows):
-            image, depth = self._stored(i)
+            image, depth = self._stored(i, "image"), self._stored(i, "depth")
+            assert image is not None  # every row has one: its start is never negative
             try:
                 decode_image(image, images[k])
                 if depth is None:
@@ -78,22 +79,37 @@ class ShardReader:
                 else:
                     decode_depth(depth, depths[k])
             except Damaged as error:
-                raise Damaged(f"{self.path}: row {i}: {error}; run `pseudodepth verify`, then rebuild") from error
+                raise Damaged(f"{self.path}: row {i}: {error}; delete it, then build again") from error
         return images, depths
 
-    def _stored(self, i: int) -> tuple[memoryview, memoryview | None]:
-        """Row i's bytes as they lie in the file, checksums checked."""
-        index = self.index
-        image = self._map[index.image_start[i] : index.image_start[i] + index.image_nbytes[i]]
-        depth = None
-        if index.depth_start[i] >= 0:
-            depth = self._map[index.depth_start[i] : index.depth_start[i] + index.depth_nbytes[i]]
-        for name, data, expected in (("image", image, index.image_crc32[i]), ("depth", depth, index.depth_crc32[i])):
-            if data is not None and crc32(data) != expected:
-                raise Damaged(
-                    f"{self.path}: row {i}: {name} does not fit its checksum; run `pseudodepth verify`, then rebuild"
-                )
-        return image, depth
+    def read_masks(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Where the face is, (n, H, W) bool: depth > 0 of a live row; of a spoof what the build kept, else False.
+
+        Raises Damaged like `read`.
+        """
+        rows = [range(len(self))[i] for i in indices]
+        masks = np.zeros((len(rows), *self.index.size), bool)
+        depth = np.empty(self.index.size, self.index.depth_dtype)
+        for k, i in enumerate(rows):
+            try:
+                if (data := self._stored(i, "depth")) is not None:
+                    DECODERS[self.index.depth_codec](data, depth)
+                    masks[k] = depth > 0
+                elif (data := self._stored(i, "mask")) is not None:
+                    DECODERS[MASK_CODEC](data, masks[k])
+            except Damaged as error:
+                raise Damaged(f"{self.path}: row {i}: {error}; delete it, then build again") from error
+        return masks
+
+    def _stored(self, i: int, name: str) -> Buffer | None:
+        """The bytes of row i's `image`, `depth` or `mask` as they lie in the file, checksum checked; None: no such."""
+        start, nbytes, crc = (getattr(self.index, f"{name}_{part}")[i] for part in ("start", "nbytes", "crc32"))
+        if start < 0:
+            return None
+        data = self._map[start : start + nbytes]
+        if crc32(data) != crc:
+            raise Damaged(f"{self.path}: row {i}: {name} does not fit its checksum; delete it, then build again")
+        return data
 
     def check(self, *, decode: bool = True) -> None:
         """Read everything back: raises Damaged unless every row is intact and keeps the invariants of the schema.
@@ -108,10 +124,16 @@ class ShardReader:
         live = table.column("label").to_numpy() == LIVE
         if (live != (self.index.depth_start >= 0)).any():
             raise Damaged(f"{self.path}: a live row without depth or a spoof with depth")
+        if (live & (self.index.mask_start >= 0)).any():
+            raise Damaged(f"{self.path}: a live row with a mask of its own; its mask is where its depth is")
         for i in range(len(self)):
             if not decode:
-                self._stored(i)
-            elif not self.read([i])[1].any() and live[i]:
+                for name in ("image", "depth", "mask"):
+                    self._stored(i, name)
+                continue
+            if self.index.mask_start[i] >= 0:
+                self.read_masks([i])
+            if not self.read([i])[1].any() and live[i]:
                 raise Damaged(f"{self.path}: row {i} is live and its depth is zero everywhere")
 
 

@@ -37,6 +37,12 @@ COLUMNS: pa.Schema = pa.schema(
         pa.field("points", pa.list_(pa.float32(), 10), nullable=True),  # 5 landmarks x, y in px of the frame
         _required("crop", pa.list_(pa.float64(), 6)),  # the (2, 3) affine, frame px -> crop px, row-major
         _required("confidence", pa.float32()),  # aligner's, [0, 1]; NaN = not aligned
+        # How good the alignment is, each in [0, 1]; null = not judged (a spoof whose face was not aligned, a part that
+        # was not to be had). `confidence` is a part of it as well.
+        pa.field("quality", pa.float32(), nullable=True),  # the lowest of the parts
+        pa.field("quality_landmarks", pa.float32(), nullable=True),  # detector's points lie on the mesh's
+        pa.field("quality_inside", pa.float32(), nullable=True),  # share of the mesh inside picture and plain crop
+        pa.field("quality_agreement", pa.float32(), nullable=True),  # a second look at the face gives the same mesh
         _required("source_size", pa.int64()),  # bytes of the medium
         _required("source_mtime_ns", pa.int64()),
         _required("extra", pa.string()),  # JSON, whatever the dataset adds
@@ -53,6 +59,7 @@ REJECT_COLUMNS: pa.Schema = pa.schema(
         _required("attack", pa.string()),
         _required("reason", pa.string()),  # short stable slug
         _required("detail", pa.string()),
+        pa.field("quality", pa.float32(), nullable=True),  # as in COLUMNS; null = rejected before it was judged
         _required("source_size", pa.int64()),
         _required("source_mtime_ns", pa.int64()),
     ]
@@ -65,12 +72,14 @@ class Sample:
 
     image: (H, W, 3) uint8 RGB.
     depth: (H, W) uint8 or uint16, near = large, 0 = background; None (or all zero) for a spoof.
-    columns: a value for every name of COLUMNS; `sample_id` may be left out (it is derived), `points` may be None.
+    columns: a value for every name of COLUMNS; `sample_id` may be left out (it is derived), as may what may be null.
+    mask: (H, W) bool, where the face of a spoof is, or None; a live sample's mask is its depth > 0.
     """
 
     image: np.ndarray
     depth: np.ndarray | None
     columns: Mapping[str, Any]
+    mask: np.ndarray | None = None
 
 
 def sample_id(dataset: str, path: str, frame: int, view: int) -> str:
@@ -125,6 +134,9 @@ def check_sample(sample: Sample) -> np.ndarray | None:
         raise BadSample(f"{who}: a live sample with no depth at all; reject the medium instead of storing it")
     if label == SPOOF and has_depth:
         raise BadSample(f"{who}: a spoof with depth; a spoof's pseudo-depth is zero everywhere, pass None")
+    mask = sample.mask
+    if mask is not None and (mask.dtype != np.bool_ or mask.shape != image.shape[:2] or label == LIVE):
+        raise BadSample(f"{who}: mask is {mask.dtype} {mask.shape}, expected bool {image.shape[:2]}, of a spoof only")
     if (label == LIVE) != (row.get("attack") == ""):
         raise BadSample(f"{who}: label {label} with attack {row.get('attack')!r}; attack is '' for live only")
     given, derived = row.get("sample_id"), sample_id(row["dataset"], row["path"], row["frame"], row["view"])

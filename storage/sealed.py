@@ -29,7 +29,7 @@ def unseal(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
         content = json.loads(data)
     except (OSError, ValueError, RecursionError) as error:
-        raise Damaged(f"{path}: not readable as JSON ({error}); restore the file or rebuild") from error
+        raise Damaged(f"{path}: not readable as JSON ({error})") from error
     if not isinstance(content, dict) or "schema_version" not in content:
         raise Damaged(f"{path}: no schema_version in it, so it is not a file of a store")
     check_version(content["schema_version"], path)
@@ -40,7 +40,7 @@ def unseal(path: Path) -> dict[str, Any]:
     except (StoreError, RecursionError):
         intact = False
     if not intact:
-        raise Damaged(f"{path}: its checksum does not fit its content; restore the file or rebuild")
+        raise Damaged(f"{path}: its checksum does not fit its content")
     return content
 
 

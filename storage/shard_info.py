@@ -67,9 +67,11 @@ def check_file(root: Path, file: str, sha256: str | None) -> None:
     try:
         found = sha256_of(path)
     except OSError as error:
-        raise Damaged(f"{path}: cannot be read ({error}); rebuild to replace it") from error
+        raise Damaged(f"{path}: cannot be read ({error}); build again to replace it") from error
     if found != sha256:
-        raise Damaged(f"{path}: its bytes changed since they were written (sha256 {found}); rebuild to replace it")
+        raise Damaged(
+            f"{path}: its bytes changed since they were written (sha256 {found}); delete it, then build again"
+        )
 
 
 def sha256_of(path: Path) -> str:

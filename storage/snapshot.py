@@ -11,17 +11,26 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.atomic import remove_leftovers, write_file
-from storage.errors import Damaged, SnapshotConflict, StoreError
-from storage.location import SNAPSHOTS, inside, local_path
+from storage.atomic import check_writable, remove_leftovers, write_file
+from storage.errors import Damaged, SnapshotConflict, StoreError, UnknownVersion
+from storage.location import REJECTS, SHARDS, SNAPSHOTS, inside, local_path
 from storage.reader import ShardReader, known_columns, open_shard
 from storage.schema import COLUMNS, REJECT_COLUMNS, SCHEMA_VERSION
 from storage.sealed import seal, unseal
-from storage.shard_info import ShardInfo, check_file, shard_info
+from storage.shard_info import ShardInfo, check_file, read_ticket, shard_info, ticket_file
 
 _FILE = re.compile(r"(\d{8,})\.json")
 # what a build compares media by; a medium counts as known whether it gave samples or was rejected
 _MEDIUM = ["dataset", "path", "source_size", "source_mtime_ns"]
+MEDIA_COLUMNS = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("path", pa.string()),
+        ("size", COLUMNS.field("source_size").type),
+        ("mtime_ns", COLUMNS.field("source_mtime_ns").type),
+        ("shard", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -56,20 +65,27 @@ class Snapshot:
 
     def rejects(self) -> pa.Table:
         """Everything that was skipped and why: REJECT_COLUMNS."""
-        return pa.concat_tables([REJECT_COLUMNS.empty_table(), *(self._rejects_of(s) for s in self.shards)])
+        return pa.concat_tables([REJECT_COLUMNS.empty_table(), *(self.rejects_of(s) for s in self.shards)])
 
     def media(self) -> pa.Table:
         """Every medium a build has dealt with, rejected ones too: dataset, path, size, mtime_ns, shard; distinct."""
-        schema = pa.schema([COLUMNS.field(name) for name in _MEDIUM]).append(pa.field("shard", pa.string()))
-        tables = [schema.empty_table()]
-        for shard in self.shards:
-            both = [self.open(shard).columns(_MEDIUM), self._rejects_of(shard).select(_MEDIUM)]
-            distinct = pa.concat_tables(both).group_by(_MEDIUM, use_threads=False).aggregate([]).select(_MEDIUM)
-            name = pa.array([shard.name] * len(distinct), pa.string())
-            tables.append(distinct.append_column("shard", name).cast(schema))
-        return pa.concat_tables(tables).rename_columns(["dataset", "path", "size", "mtime_ns", "shard"])
+        return pa.concat_tables([MEDIA_COLUMNS.empty_table(), *(self.media_of(s) for s in self.shards)])
 
-    def _rejects_of(self, shard: ShardInfo) -> pa.Table:
+    def media_of(self, shard: ShardInfo) -> pa.Table:
+        """`media` of one shard; raises Damaged if its file, reject list or ticket is gone or not what was committed.
+
+        The pixels are not read: a flipped bit among them is for `verify` to find.
+        """
+        ticket = ticket_file(self.root, shard.name)
+        if read_ticket(ticket) != shard:
+            raise Damaged(f"{ticket}: says something else than snapshot {self.number}; delete it, then build again")
+        both = [self.open(shard).columns(_MEDIUM), self.rejects_of(shard).select(_MEDIUM)]
+        distinct = pa.concat_tables(both).group_by(_MEDIUM, use_threads=False).aggregate([]).select(_MEDIUM)
+        name = pa.array([shard.name] * len(distinct), pa.string())
+        return distinct.append_column("shard", name).rename_columns(MEDIA_COLUMNS.names).cast(MEDIA_COLUMNS)
+
+    def rejects_of(self, shard: ShardInfo) -> pa.Table:
+        """`rejects` of one shard; raises Damaged if the list is gone or not what was committed."""
         if shard.rejects_file is None:
             return REJECT_COLUMNS.empty_table()
         path = inside(self.root, shard.rejects_file)
@@ -79,7 +95,7 @@ class Snapshot:
             table = pq.read_table(path, use_threads=False, page_checksum_verification=True, partitioning=None)
             return table.select(REJECT_COLUMNS.names).cast(REJECT_COLUMNS)
         except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-            raise Damaged(f"{path}: not a readable reject list ({error}); run `pseudodepth verify`") from error
+            raise Damaged(f"{path}: not a readable reject list ({error}); delete it, then build again") from error
 
 
 class Store:
@@ -88,6 +104,11 @@ class Store:
     def __init__(self, url: str | Path) -> None:
         """`url`: a local path or a file:// URL; the folder need not exist yet."""
         self.root = local_path(url)
+
+    def check_writable(self) -> None:
+        """Make the store's folders where there are none; raises StoreError that names one that cannot be written."""
+        for name in (SHARDS, REJECTS, SNAPSHOTS):
+            check_writable(self.root / name)
 
     def numbers(self) -> list[int]:
         """Numbers of all committed snapshots, ascending."""
@@ -98,7 +119,18 @@ class Store:
     def current(self) -> Snapshot | None:
         """The newest snapshot, or None before the first commit; raises Damaged rather than go back to an older one."""
         numbers = self.numbers()
-        return self.snapshot(numbers[-1]) if numbers else None
+        if not numbers:
+            return None
+        try:
+            return self.snapshot(numbers[-1])
+        except UnknownVersion:
+            raise  # it may be whole: deleting it would lose what a newer release wrote
+        except Damaged as error:
+            older = f"fall back to snapshot {numbers[-2]}" if len(numbers) > 1 else "start over"
+            raise Damaged(
+                f"{error}. Restore {self._file(numbers[-1])}, or delete it to {older}, then build again: complete "
+                "shards are found again"
+            ) from error
 
     def snapshot(self, number: int) -> Snapshot:
         """Snapshot `number`; raises StoreError if there is none, Damaged or UnknownVersion if it cannot be trusted."""
@@ -120,7 +152,7 @@ class Store:
                 lineage=dict(content["lineage"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise Damaged(f"{path}: not a snapshot ({error!r}); restore the file or rebuild") from error
+            raise Damaged(f"{path}: not a snapshot ({error!r})") from error
         for shard in shards:
             inside(self.root, shard.file)
             if shard.rejects_file is not None:
@@ -180,12 +212,18 @@ class Store:
         )
 
 
+def parse_store(url: str | Path) -> tuple[Store, int | None]:
+    """The store of `store` or `store@12`, and the number."""
+    text, _, number = str(url).rpartition("@")
+    return (Store(text), int(number)) if text and number.isdecimal() else (Store(url), None)
+
+
 def open_snapshot(url: str | Path) -> Snapshot:
     """The current snapshot of a store, or snapshot 12 of `store@12`; raises StoreError if there is none."""
-    text, _, number = str(url).rpartition("@")
-    if text and number.isdecimal():
-        return Store(text).snapshot(int(number))
-    snapshot = Store(url).current()
+    store, number = parse_store(url)
+    if number is not None:
+        return store.snapshot(number)
+    snapshot = store.current()
     if snapshot is None:
         raise StoreError(f"{url}: no committed snapshot there; run `pseudodepth build` with this store as output first")
     return snapshot

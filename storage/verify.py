@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from storage.errors import StoreError
-from storage.location import REJECTS, SHARDS, SNAPSHOTS, inside, local_path
+from storage.location import REJECTS, SHARDS, SNAPSHOTS, inside
 from storage.reader import open_shard
 from storage.schema import LIVE
 from storage.shard_info import ShardInfo, check_file, read_ticket, ticket_file
-from storage.snapshot import Store
+from storage.snapshot import parse_store
 
 
 @dataclass
@@ -39,13 +39,17 @@ class Report:
 def verify(store_url: str | Path, progress: Callable[[int, int], None] | None = None) -> Report:
     """Check all snapshots and every shard that any of them lists; `progress(done, shards)` is called after each shard.
 
+    `store@12` also checks that snapshot 12 is there; the store is checked whole all the same.
     Damage is reported, not raised; StoreError is raised only if there is no store to look at.
     """
-    store, report = Store(store_url), Report()
-    root = local_path(store_url)
+    store, wanted = parse_store(store_url)
+    report, root = Report(), store.root
     numbers = store.numbers()
     if not numbers:
         raise StoreError(f"{store_url}: no committed snapshot there; run `pseudodepth build` with this store as output")
+    if wanted is not None and wanted not in numbers:
+        missing = f"{SNAPSHOTS}/{wanted:08d}.json"
+        report.problems.append(Problem(missing, f"there is no snapshot {wanted}; there are {numbers}"))
     shards: dict[str, ShardInfo] = {}
     current: set[str] = set()
     for number in numbers:

@@ -58,7 +58,7 @@ class ShardWriter:
             self._ids.add(row["sample_id"])
             self._live += row["label"] == LIVE
             rows.append(row)
-            encoded.append(encode(sample.image, depth, self._config))
+            encoded.append(encode(sample.image, depth, self._config, sample.mask))
         table = rows_table(rows, COLUMNS)
         with self._disk_errors():
             self._writer.write(encoded, table)

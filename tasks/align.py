@@ -16,7 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.aligners import ALIGNERS
 from tasks.errors import BuildError
-from tasks.warp import affine_scale, apply_affine, invert_affine, warp
+from tasks.warp import Affine, affine_scale, apply_affine, invert_affine, warp
+
+# the detector's five points in the iBUG scheme of 68: each is the mean of these landmarks
+FIVE_OF_68 = ((36, 39), (42, 45), (30,), (48,), (54,))
 
 
 class AlignConfig(BaseModel):
@@ -43,11 +46,13 @@ class Alignment:
     """One aligned face.
 
     `vertices` (V, 3) float32 in image pixels, pixel centres at integers; z has the same scale as x and y, larger is
-    nearer, its offset is arbitrary. `confidence` in [0, 1]: the aligner's own belief that this is a face.
+    nearer, its offset is arbitrary. `confidence` in [0, 1]: the aligner's own belief that this is a face. `crop`
+    (2, 3): the affine, image px -> crop px, of the last pass.
     """
 
     vertices: NDArray[np.float32]
     confidence: float
+    crop: Affine
 
 
 class Aligner(Protocol):
@@ -76,6 +81,16 @@ class Aligner(Protocol):
     @property
     def triangles(self) -> NDArray[np.int32]:
         """Triangles (T, 3) that index the V vertices."""
+        ...
+
+    @property
+    def five_points(self) -> tuple[tuple[int, ...], ...]:
+        """The detector's five points on the mesh, in its order: each is the mean of these vertices."""
+        ...
+
+    @property
+    def second_look(self) -> float:
+        """Side of the crop that `tasks.quality` checks a mesh with / side of the crop that it was made from."""
         ...
 
     @property
@@ -130,7 +145,7 @@ def align(
         vertices, confidence = aligner(batch)
         following = {}
         for (i, affine), face, belief in zip(crops.items(), vertices, confidence, strict=True):
-            found[i] = Alignment(to_image(face, affine), float(belief))
+            found[i] = Alignment(to_image(face, affine), float(belief), affine)
             again = aligner.next_crop(found[i].vertices) if number < aligner.passes else None
             if again is not None:
                 following[i] = again

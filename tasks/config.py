@@ -15,10 +15,11 @@ from tasks.augment import ViewConfig
 from tasks.depth import DepthConfig
 from tasks.detect import DetectConfig, Detector, load_detector
 from tasks.errors import BuildError
+from tasks.quality import QualityConfig
 from tasks.read import ReadConfig
 
 # Raise it with every change of code that changes what a build writes: stores are then rebuilt, not mixed.
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
 
 
 class BuildConfig(BaseModel):
@@ -29,14 +30,12 @@ class BuildConfig(BaseModel):
     read: ReadConfig = ReadConfig()
     detect: DetectConfig = DetectConfig()
     align: AlignConfig = AlignConfig()
+    quality: QualityConfig = QualityConfig()
     depth: DepthConfig = DepthConfig()
     view: ViewConfig = ViewConfig()
     store: StoreConfig = StoreConfig()
     fallback_to_given: bool = Field(
         default=False, description="crop by the dataset's box where the detector finds no face"
-    )
-    min_confidence: float = Field(
-        default=0.5, ge=0, le=1, description="live faces that the aligner believes in less are rejected"
     )
     shard_samples: int = Field(default=1024, ge=1, description="samples a shard, about")
     batch: int = Field(

@@ -17,6 +17,7 @@ Reason = Literal[
     "missing",
     "no-face",
     "align-failed",
+    "low-quality",
     "too-small",
     "no-frames",
     "bad-box",

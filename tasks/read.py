@@ -5,6 +5,7 @@ Whatever is wrong with a file ends as one `MediumError` with a reason; nothing h
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -81,7 +82,11 @@ def _read_image(path: str | os.PathLike[str], config: ReadConfig) -> Frame:
             _check_pixels(path, *image.size, config)
             try:
                 image.load()
+            except MemoryError:
+                raise
             except Exception as error:  # Pillow's decoders raise whatever their parsers trip over
+                if isinstance(error, OSError) and error.errno is not None:  # the file system's, not the file's
+                    raise
                 raise MediumError("truncated", f"{path}: damaged or cut off ({error})") from error
             rgb = _to_rgb(image, path)
             turn = _TURNS.get(_orientation(image))
@@ -90,8 +95,10 @@ def _read_image(path: str | os.PathLike[str], config: ReadConfig) -> Frame:
         raise
     except UnidentifiedImageError as error:
         raise MediumError("not-an-image", f"{path}: no picture format that Pillow knows") from error
-    except (Image.DecompressionBombError, MemoryError) as error:
+    except Image.DecompressionBombError as error:
         raise MediumError("too-large", f"{path}: {error}") from error
+    except MemoryError as error:
+        raise MediumError("unreadable", f"{path}: not enough memory to decode it") from error
     except OSError as error:
         if error.errno is None:  # raised by Pillow's parsers, not by the file system
             raise MediumError("truncated", f"{path}: damaged or cut off ({error})") from error
@@ -142,7 +149,11 @@ def _read_video(path: str | os.PathLike[str], config: ReadConfig) -> Iterator[tu
                     _check_pixels(path, frame.width, frame.height, config)
                     yield number, _upright(frame)
                     given += 1
-    except (av.FFmpegError, MemoryError) as error:
+    except MemoryError as error:
+        raise MediumError("unreadable", f"{path}: not enough memory to decode it") from error
+    except av.FFmpegError as error:
+        if error.errno in (errno.EIO, errno.EACCES, errno.ESTALE):
+            raise MediumError("unreadable", f"{path}: {error.strerror}") from error
         broken = str(error)
     if not given:
         raise MediumError("no-frames", f"{path}: no frame could be decoded: {broken or 'the video is empty'}")

@@ -1,4 +1,4 @@
-"""One shard from its media: read -> detect -> align -> depth -> views -> write, batch by batch.
+"""One shard from its media: read -> detect -> align -> judge -> depth -> views -> write, batch by batch.
 
 Every medium ends as samples or as a row of the reject list with its reason; a bad one never stops the others. The bytes
 depend on the plan and the config alone: not on batch size, worker, or how often a build was killed before.
@@ -17,16 +17,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from prnet.rasterize import rasterize
 from storage.schema import LIVE, Sample
 from storage.shard_info import ShardInfo
 from storage.writer import existing_shard, shard_writer
-from tasks.align import Aligner, align
+from tasks.align import Alignment, align
 from tasks.augment import view_affine, view_rng
 from tasks.config import BuildConfig, aligner_of, detector_of
 from tasks.depth import Depth, depth_map
 from tasks.detect import choose_face
 from tasks.errors import MediumError, Stopped
 from tasks.plan import ShardPlan
+from tasks.quality import Quality, judge
 from tasks.read import Frame, read_frames
 from tasks.read_ahead import ReadAhead
 from tasks.warp import Affine, affine_scale, apply_affine, warp
@@ -50,8 +52,8 @@ class _Face:
     box_source: str = "given"
     score: float = math.nan
     points: npt.NDArray[np.float32] | None = None  # (5, 2)
-    vertices: npt.NDArray[np.float32] | None = None  # (V, 3) px of the frame; None for a spoof
-    confidence: float = math.nan
+    alignment: Alignment | None = None  # None for a spoof, but where spoofs are to have masks
+    quality: Quality | None = None
 
     @property
     def live(self) -> bool:
@@ -70,12 +72,13 @@ def build_shard(
     earlier = existing_shard(store_url, plan.name)
     if earlier is not None:
         return earlier, {}
-    timings: Timings = dict.fromkeys(("read", "wait", "detect", "align", "warp", "depth", "write"), 0.0)
+    timings: Timings = dict.fromkeys(("read", "wait", "detect", "align", "judge", "warp", "depth", "write"), 0.0)
     meta = {
         "dataset": plan.dataset,
         "split": plan.split,
         "media": plan.media_digest,
         "config": plan.config_digest,
+        "depth": config.depth.model_dump(mode="json"),
         **config.models(),
     }
     frames = ReadAhead(_read(plan, config, timings), lambda face: face.image.nbytes, _READ_AHEAD_BYTES)
@@ -87,6 +90,8 @@ def build_shard(
                 _detect(batch, config)
             with _timed(timings, "align"):
                 _align(batch, config)
+            with _timed(timings, "judge"):
+                _judge(batch, config)
             for face in batch:
                 samples = _samples(face, config, timings)
                 with _timed(timings, "write"):
@@ -182,21 +187,45 @@ def _box_error(box: npt.NDArray[np.float32], image: Frame, min_size: float) -> M
 
 
 def _align(batch: list[_Face], config: BuildConfig) -> None:
-    """Dense vertices for the live faces; a spoof's depth is zero by definition and needs none."""
-    faces = [face for face in batch if face.error is None and face.live]
+    """Dense vertices for the live faces; a spoof's depth is zero by definition and needs none, its mask does."""
+    faces = [face for face in batch if face.error is None and (face.live or config.depth.spoof_mask)]
     if not faces:
         return
     boxes = np.stack([face.box for face in faces])
     aligner = aligner_of(config.align)
     results = align([face.image for face in faces], boxes, [face.points for face in faces], aligner)
     for face, result in zip(faces, results, strict=True):
-        face.vertices, face.confidence = result.vertices, result.confidence
-        if not np.isfinite(result.vertices).all():
+        if np.isfinite(result.vertices).all():
+            face.alignment = result
+        elif face.live:
             face.error = MediumError("align-failed", "the aligner gave vertices that are not finite")
-        elif not result.confidence >= config.min_confidence:
-            face.error = MediumError(
-                "align-failed", f"the aligner's confidence is {result.confidence:.3f}, below {config.min_confidence:g}"
-            )
+
+
+def _judge(batch: list[_Face], config: BuildConfig) -> None:
+    """The quality of every alignment; a live face below the threshold ends here, a spoof's label needs no mesh."""
+    judged: list[tuple[_Face, Alignment, Affine]] = []
+    for face in batch:
+        if face.error is None and face.alignment is not None:
+            try:
+                judged.append((face, face.alignment, _view(face, 0, config)))
+            except MediumError as error:
+                face.error = error
+    if not judged:
+        return
+    faces, alignments, crops = zip(*judged, strict=True)
+    found = judge(
+        [face.image for face in faces],
+        [face.points for face in faces],
+        crops,
+        config.view.size,
+        alignments,
+        aligner_of(config.align),
+        config.quality,
+    )
+    for face, quality in zip(faces, found, strict=True):
+        face.quality = quality
+        if face.live and quality.value < config.quality.min_quality:
+            face.error = MediumError("low-quality", f"quality {quality}, below {config.quality.min_quality:g}")
 
 
 def _samples(face: _Face, config: BuildConfig, timings: Timings) -> list[Sample]:
@@ -210,32 +239,57 @@ def _samples(face: _Face, config: BuildConfig, timings: Timings) -> list[Sample]
         "box_source": face.box_source,
         "score": face.score,
         "points": None if face.points is None else face.points.ravel().tolist(),
-        "confidence": face.confidence,
+        **_quality_columns(face.quality),
         "source_size": face.medium["size"],
         "source_mtime_ns": face.medium["mtime_ns"],
     }
-    key = (face.medium["dataset"], face.medium["path"], face.number)
     try:
         for view in range(config.view.views):
-            affine = view_affine(face.box, view, view_rng(config.seed, *key, view), config.view)
+            affine = _view(face, view, config)
             with _timed(timings, "depth"):
-                depth = _depth(face.vertices, affine, config, aligner_of(config.align)) if face.live else None
+                depth, mask = _depth(face, affine, config)
             with _timed(timings, "warp"):
                 image = warp(face.image, affine, config.view.size)
-            samples.append(Sample(image, depth, {**row, "view": view, "crop": affine.ravel().tolist()}))
+            samples.append(Sample(image, depth, {**row, "view": view, "crop": affine.ravel().tolist()}, mask))
     except MediumError as error:
         face.error = error
     return samples
 
 
-def _depth(vertices: npt.NDArray[np.float32] | None, affine: Affine, config: BuildConfig, aligner: Aligner) -> Depth:
-    """The vertices are moved into the crop and rasterised there: depth is never resampled."""
-    assert vertices is not None  # live frames without an error are aligned
+def _view(face: _Face, view: int, config: BuildConfig) -> Affine:
+    rng = view_rng(config.seed, face.medium["dataset"], face.medium["path"], face.number, view)
+    return view_affine(face.box, view, rng, config.view)
+
+
+def _depth(face: _Face, affine: Affine, config: BuildConfig) -> tuple[Depth | None, npt.NDArray[np.bool_] | None]:
+    """Depth of a live face, mask of a spoof that was aligned.
+
+    The vertices are moved into the crop and rasterised there: depth is never resampled.
+    """
+    if face.alignment is None:  # a spoof: live frames without an error are aligned
+        return None, None
+    vertices = face.alignment.vertices
     moved = np.column_stack([apply_affine(affine, vertices[:, :2]), vertices[:, 2] * affine_scale(affine)])
-    depth = depth_map(moved, aligner.triangles, config.view.size, config.depth)
+    triangles = aligner_of(config.align).triangles
+    if not face.live:
+        flat = moved * [1, 1, 0] + [0, 0, 1]
+        return None, rasterize(flat, triangles, (config.view.size, config.view.size), config.depth.rule) > 0
+    depth = depth_map(moved, triangles, config.view.size, config.depth)
     if not depth.any():
         raise MediumError("align-failed", "the aligned face lies outside its crop")
-    return depth
+    return depth, None
+
+
+def _quality_columns(quality: Quality | None) -> dict[str, float | None]:
+    if quality is None:
+        return {"confidence": math.nan}
+    return {
+        "confidence": quality.confidence,
+        "quality": quality.value,
+        "quality_landmarks": quality.landmarks,
+        "quality_inside": quality.inside,
+        "quality_agreement": quality.agreement,
+    }
 
 
 def _reject_row(face: _Face, error: MediumError) -> dict[str, Any]:
@@ -246,6 +300,7 @@ def _reject_row(face: _Face, error: MediumError) -> dict[str, Any]:
         "frame": frame,
         "reason": error.reason,
         "detail": error.detail,
+        "quality": None if face.quality is None else face.quality.value,
         "source_size": medium["size"],
         "source_mtime_ns": medium["mtime_ns"],
     }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.align import AlignConfig
+from tasks.align import FIVE_OF_68, AlignConfig
 from tasks.aligners.facemesh import LANDMARKS68, canonical_face
 from tasks.errors import BuildError
 from tasks.weights import checkpoint_path, import_face_alignment, load_checkpoint
@@ -36,6 +36,8 @@ class ThreeDFAN:
     name = "face-alignment"
     size = SIZE
     passes = 1
+    second_look = 1.1  # wider: a closer crop could cut the face
+    five_points = FIVE_OF_68
 
     def __init__(self) -> None:
         paths = [checkpoint_path(POINTS_FILE), checkpoint_path(DEPTH_FILE)]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.align import AlignConfig
+from tasks.align import FIVE_OF_68, AlignConfig
 from tasks.aligners.facemesh_bundle import CanonicalFace, read_bundle
 from tasks.errors import BuildError
 
@@ -62,6 +62,10 @@ class FaceMesh:
 
     name = "facemesh"
     size = SIZE
+    # Of 1,039 wrong meshes of simulated pictures these differ more in a second look than 98 % of the good ones: at 0.8
+    # 99.9 %, at 1.1 and 1.25 99.4 %, mirrored 99.0 %; and 99.0 % from the pass before, which would cost nothing.
+    second_look = 0.8
+    five_points = tuple(tuple(LANDMARKS68[i] for i in point) for point in FIVE_OF_68)
 
     def __init__(self, bundle: Path | None = None, passes: int = 2) -> None:
         content = read_bundle(bundle)

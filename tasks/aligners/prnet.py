@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.align import AlignConfig
+from tasks.align import FIVE_OF_68, AlignConfig
 from tasks.errors import BuildError
 
 if TYPE_CHECKING:
@@ -45,11 +45,14 @@ class PRNetAligner:
 
     name = "prnet"
     passes = 1
+    second_look = 1.1  # wider: a closer crop could cut the face
 
     def __init__(self, network: PRNet) -> None:
         self._network = network
         self.size = network.size
         self.triangles = network.triangles
+        named = network.layout.landmarks68
+        self.five_points = tuple(tuple(int(named[i]) for i in point) for point in FIVE_OF_68)
         self.weights_sha256 = network.weights_sha256
         self.version = f"resfcn256 width {network.about.get('width', 1)} ({network.weights_sha256[:12]})"
 

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from storage.schema import LIVE, SPOOF
 from tasks.errors import BuildError
-from tasks.sources.media import LIVE, SPOOF, File, MediaTable, Scan, check_root, check_splits, walk
+from tasks.sources.media import File, MediaTable, Scan, check_root, check_splits, walk
 
 SPLITS = ("train", "test")
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
@@ -112,6 +113,7 @@ def _read_labels(root: Path, ignored: list[tuple[str, str]]) -> tuple[dict[str, 
         listed.add(split)
         for path, codes in entries.items():
             try:
+                codes = [max(code, 0) for code in codes[:40]] + codes[40:]  # CelebA's own attributes are 1 and -1
                 packed = bytes(codes)  # 44 small integers; 77 bytes instead of a list's 400
             except (TypeError, ValueError):
                 packed = b""

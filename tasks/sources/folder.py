@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from storage.schema import LIVE, SPOOF
 from tasks.sources.media import (
     ATTACKS,
     IMAGE_SUFFIXES,
-    LIVE,
-    SPOOF,
     VIDEO_SUFFIXES,
     MediaTable,
     Scan,

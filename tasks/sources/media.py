@@ -7,6 +7,7 @@ million media are listed in well under two minutes.
 from __future__ import annotations
 
 import os
+import unicodedata
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ import pyarrow as pa
 
 from tasks.errors import BuildError
 
-LIVE, SPOOF = 0, 1
 ATTACKS = ("print", "replay", "papercut", "mask3d", "makeup", "partial", "other")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
@@ -44,6 +44,7 @@ MEDIA_SCHEMA = pa.schema(
 _FLOATS = ("box", "box_frame", "points")
 _PLAIN = tuple(name for name in MEDIA_SCHEMA.names if name not in (*_FLOATS, "dataset"))
 _CHUNK = 65_536
+_NO_TEXT = ("Cc", "Cs")  # control characters (our separators are), and bytes that are not UTF-8
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,10 @@ def walk(root: Path, parts: tuple[str, ...], ignored: list[tuple[str, str]]) -> 
 
     Raises BuildError for a folder that cannot be listed: taking it as empty would delete its media from the store.
     """
-    stack, seen = [parts], {os.path.realpath(root.joinpath(*parts))}
+    start = os.path.realpath(root.joinpath(*parts))
+    stack, seen = [(parts, start)], {start}
     while stack:
-        here = stack.pop()
+        here, real_here = stack.pop()
         folder = os.path.join(root, *here)
         try:
             with os.scandir(folder) as listing:
@@ -102,19 +104,25 @@ def walk(root: Path, parts: tuple[str, ...], ignored: list[tuple[str, str]]) -> 
         folders = []
         for entry in entries:
             path = "/".join((*here, entry.name))
-            if not entry.name.isprintable():  # also what is not UTF-8: it could not be a column's text
-                ignored.append((ascii(path), "its name is not printable UTF-8; rename it"))
-            elif entry.is_dir():
-                if entry.is_symlink():
-                    real = os.path.realpath(entry.path)
-                    if real in seen:
-                        ignored.append((path, "a link to a folder that was already listed"))
-                        continue
-                    seen.add(real)
-                folders.append((*here, entry.name))
+            if any(unicodedata.category(char) in _NO_TEXT for char in entry.name):
+                ignored.append((ascii(path), "its name holds control characters or is not UTF-8; rename it"))
+            elif _is_folder(entry):
+                real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real_here, entry.name)
+                if real in seen or real_here.startswith(os.path.join(real, "")):
+                    ignored.append((path, "a folder that was already listed, or a link to one"))
+                    continue
+                seen.add(real)
+                folders.append(((*here, entry.name), real))
             else:
                 yield File((*here, entry.name), entry)
         stack.extend(reversed(folders))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: a file, whose reading will say what is wrong
+        return False
 
 
 class Floats:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.settings import quiet_prefect
+from flows.settings import prepare_environment
 
-quiet_prefect()  # before anything imports Prefect
+prepare_environment()  # before anything imports Prefect
 
 
 @pytest.fixture(scope="session")

@@ -112,18 +112,44 @@ def test_a_wrong_layout_is_refused_before_any_work(tmp_path: Path, prefect_serve
     assert not (tmp_path / "store").exists()
 
 
+def as_a_user(dataset: Path, store: Path, prefect_home: Path) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment of the same build in a process of its own, with an API of its own."""
+    command = [
+        *(sys.executable, "-c", "from flows.cli import main; main()"),
+        *("build", f"celeba-spoof={dataset}", "--store", str(store), "--views", "2", "--shard-samples", "40"),
+        *("--workers", "2"),
+    ]
+    env = os.environ | {"PREFECT_HOME": str(prefect_home)}
+    env.pop("PREFECT_API_URL", None)
+    return command, env
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_build_in_one_line_and_leaves_nothing_half_done(simulated: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    command, env = as_a_user(simulated, store, tmp_path / "prefect")
+    build = subprocess.Popen(command, env=env, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 180
+    while not list(store.glob("shards/*.json")):
+        assert build.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(build.pid, signal.SIGINT)  # a terminal tells the whole group
+    error = build.communicate(timeout=60)[1]
+    assert build.returncode == 130
+    assert error.splitlines()[-1] == (
+        "pseudodepth: interrupted; what is finished is kept and the next run continues"
+    ), error[-2000:]
+    assert "Traceback" not in error
+    assert not list(store.glob("snapshots/*"))
+
+
 @pytest.mark.slow
 def test_a_build_that_is_killed_is_continued_to_the_same_shards(
     built: tuple[Path, BuildSummary], simulated: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    command = [
-        *(sys.executable, "-c", "import sys; from flows.cli import main; main()"),
-        *("build", f"celeba-spoof={simulated}", "--store", str(store), "--views", "2", "--shard-samples", "40"),
-        *("--workers", "2"),
-    ]
-    env = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")}
-    env.pop("PREFECT_API_URL", None)
+    command, env = as_a_user(simulated, store, tmp_path / "prefect")
     first = subprocess.Popen(command, env=env, start_new_session=True, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 180
     while not list(store.glob("shards/*.json")):

@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, one clear line for each mistake, and what the commands print."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from storage.config import StoreConfig
 from storage.snapshot import Store
 from storage.writer import shard_writer
 from tasks.errors import BuildError
-from tests.fixtures.samples import make_samples
+from tests.fixtures.balls import build_store
+from tests.fixtures.samples import make_samples, picture
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -58,6 +60,56 @@ def test_a_wrong_option_names_the_setting_and_what_it_accepts(
     assert "store.format" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--store", "s3://bucket/store"], "s3://"),
+        (["--store", "store@3"], "a build writes a store, not a snapshot"),
+        (["--store", "file"], "file"),  # a file is in the way
+        (["--store", "store", "--detector", "given"], "no sample could be made: 4 rejects; nothing was committed"),
+    ],
+)
+def test_a_store_that_cannot_be_written_or_would_be_empty_is_one_line(
+    words: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    prefect_server: None,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    for i, kind in enumerate(["train/live", "train/spoof/print", "test/live", "test/spoof/print"]):
+        folder = tmp_path / "data" / kind / "s1"
+        folder.mkdir(parents=True)
+        Image.fromarray(picture(np.random.default_rng(i), 64)).save(folder / "1.png")
+    assert call(monkeypatch, "build", "folder=data", *words, "--workers", "1") == 2
+    error = capsys.readouterr().err
+    assert said in error.splitlines()[-1]
+    assert "Traceback" not in error
+    assert not list(tmp_path.glob("*/snapshots/*"))
+
+
+def test_pretrain_finetune_and_evaluate_take_their_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, prefect_server: None
+) -> None:
+    balls = build_store(tmp_path / "balls", {"train": ["a", "b", "c"], "test": ["d"]})
+    gan, model, out = tmp_path / "gan", tmp_path / "model", tmp_path / "evaluation"
+    options = ["--warmup-epochs", 1, "--adversarial-epochs", 1, "--depth-size", 32, "--batch", 8]
+    assert call(monkeypatch, "pretrain", balls, "--out", gan, *options) == 0
+    about = json.loads((gan / "config.json").read_text())
+    assert '"depth_size": 32' in json.dumps(about)
+    assert len(json.loads((gan / "history.json").read_text())) == 2
+    assert call(monkeypatch, "finetune", balls, "--out", model, "--encoder", gan, "--epochs", 1, "--batch", 8) == 0
+    assert call(monkeypatch, "evaluate", balls, model, "--out", out) == 0
+    assert "APCER print" in capsys.readouterr().out
+    assert call(monkeypatch, "evaluate", balls, model, "--out", out, "--split", "train") == 2
+    assert "--seen-subjects" in capsys.readouterr().err
+    assert call(monkeypatch, "evaluate", balls, model, "--out", out, "--split", "train", "--seen-subjects") == 0
+    assert call(monkeypatch, "pretrain", balls, "--out", gan, "--batch", 3) == 2
+    assert "PretrainConfig.batch" in capsys.readouterr().err
+
+
 def test_options_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
     file = tmp_path / "build.yaml"
     file.write_text("view: {views: 3, margin: 1.5}\nseed: 7\n")
@@ -91,6 +143,20 @@ def test_verify_and_inspect_of_no_store_say_what_to_do(
     for command in ("verify", "inspect"):
         assert call(monkeypatch, command, tmp_path) == 2
         assert "pseudodepth build" in capsys.readouterr().err
+
+
+def test_inspect_shows_how_quality_is_distributed_and_draws_the_worst(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = tmp_path / "out" / "quality.png"
+    assert call(monkeypatch, "inspect", store, "--quality", sheet) == 0
+    said = capsys.readouterr().out
+    assert "quality of 2 live frames" in said  # of two views each: a quality is the frame's
+    assert "0.3 to 0.4" in said
+    with Image.open(sheet) as picture:
+        pixels = np.asarray(picture).astype(int)
+    green = (pixels[..., 1] > 200) & (pixels[..., 0] < 60) & (pixels[..., 2] < 60)
+    assert green.sum() > 50  # lines of equal depth
 
 
 def test_inspect_counts_the_samples_and_draws_them(

@@ -79,6 +79,6 @@ def test_training_without_pictures_or_with_a_wrong_option_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, "prnet", "train", "-o", tmp_path / "run", "--size", 16) == 2
-    assert "option size: " in capsys.readouterr().err
+    assert "TrainConfig.size: " in capsys.readouterr().err
     assert call(monkeypatch, "prnet", "train", "nowhere", "-o", tmp_path / "run") == 2
     assert "expected NAME=ROOT" in capsys.readouterr().err

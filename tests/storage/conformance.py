@@ -38,6 +38,8 @@ class ShardContract:
         for i, sample in enumerate(samples):
             assert np.abs(images[i].astype(int) - sample.image).max() <= self.max_error
             np.testing.assert_array_equal(depths[i], 0 if sample.depth is None else sample.depth)
+            expected = sample.mask if sample.depth is None else sample.depth > 0
+            np.testing.assert_array_equal(reader.read_masks([i])[0], False if expected is None else expected)
         assert (info.rows, info.live, info.spoof, len(reader)) == (150, 76, 74, 150)
 
     def test_columns_come_back_as_they_were_written(self, tmp_path):
@@ -172,7 +174,7 @@ class ShardContract:
         info = self.write(tmp_path, make_samples(10), meta={"k": "v"})
         path = tmp_path / info.file
         good, reader = path.read_bytes(), open_shard(path)
-        truth, labels = reader.read(range(10)), reader.columns()
+        truth, labels, masks = reader.read(range(10)), reader.columns(), reader.read_masks(range(10))
         named, rng = [], np.random.default_rng(5)
         places = [*range(0, 64), *range(info.bytes - 64, info.bytes), *rng.integers(0, info.bytes, 250)]
         for place in places:
@@ -182,12 +184,14 @@ class ShardContract:
             try:
                 reader = open_shard(path)
                 images, depths = reader.read(range(10))
+                faces = reader.read_masks(range(10))
                 table = reader.columns()
             except StoreError as error:
                 named.append(str(path) in str(error))
                 continue
             np.testing.assert_array_equal(images, truth[0], err_msg=f"byte {place}")
             np.testing.assert_array_equal(depths, truth[1], err_msg=f"byte {place}")
+            np.testing.assert_array_equal(faces, masks, err_msg=f"byte {place}")
             assert table.drop_columns(["confidence"]).equals(labels.drop_columns(["confidence"])), f"byte {place}"
         assert len(named) > len(places) / 4
         assert all(named)
@@ -213,6 +217,8 @@ class ShardContract:
         ("change", "message"),
         [
             ({"depth": None}, "no depth at all"),  # live without a map
+            ({"mask": np.ones((32, 32), bool)}, "of a spoof only"),  # a live sample's mask is its depth
+            ({"mask": np.ones((32, 32), np.uint8)}, "mask is uint8"),
             ({"depth": np.zeros((32, 32), np.uint8)}, "no depth at all"),  # live with an empty map
             ({"label": 1, "attack": "print"}, "spoof with depth"),
             ({"label": 2}, "label 2"),
@@ -232,7 +238,7 @@ class ShardContract:
     )
     def test_a_row_that_breaks_the_schema_is_refused_by_name(self, tmp_path, change, message):
         live = make_samples(1)[0]
-        pixels = {"image": live.image, "depth": live.depth}
+        pixels = {"image": live.image, "depth": live.depth, "mask": live.mask}
         pixels.update({k: v for k, v in change.items() if k in pixels})
         bad = Sample(**pixels, columns={**live.columns, **{k: v for k, v in change.items() if k not in pixels}})
         with pytest.raises(BadSample, match=message) as caught:

@@ -1,6 +1,8 @@
 """The torch Dataset: the same samples from either format, in this process and in workers."""
 
+import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -96,6 +98,28 @@ def test_sixteen_bit_depth_is_the_same_range(tmp_path):
     assert data[0]["depth"].max() == 1.0
 
 
+def test_a_small_map_is_the_area_mean_of_the_stored_one(stores):
+    whole, small = (DepthDataset(stores["hdf5"], depth_size=size) for size in (None, 8))
+    for i in (0, 1, 2):
+        blocks = whole[i]["depth"].reshape(1, 8, 4, 8, 4).mean(dim=(2, 4))
+        torch.testing.assert_close(small[i]["depth"], blocks)
+    assert small[0]["image"].shape == (3, 32, 32)
+    with pytest.raises(StoreError, match="depth_size 0"):
+        DepthDataset(stores["hdf5"], depth_size=0)
+
+
+@pytest.mark.parametrize("name", ["hdf5", "parquet-jpeg"])
+def test_a_mask_says_where_the_face_is_live_or_spoof(stores, name):
+    data, samples = DepthDataset(stores[name], mask=True), make_samples(8)
+    assert "mask" not in DepthDataset(stores[name])[0]
+    for i, expected in ((0, samples[0].depth > 0), (6, samples[6].mask), (2, np.zeros((32, 32), bool))):
+        assert data[i]["mask"].dtype == torch.bool
+        np.testing.assert_array_equal(data[i]["mask"][0], expected)
+    small = DepthDataset(stores[name], mask=True, depth_size=8)
+    assert torch.equal(small[0]["mask"], small[0]["depth"] > 0)
+    np.testing.assert_array_equal(small[6]["mask"][0], samples[6].mask.reshape(8, 4, 8, 4).any(axis=(1, 3)))
+
+
 def test_wrong_questions_are_answered_clearly(stores, tmp_path):
     with pytest.raises(StoreError, match="'colour'"):
         DepthDataset(stores["hdf5"], where={"colour": 1})
@@ -107,15 +131,21 @@ def test_wrong_questions_are_answered_clearly(stores, tmp_path):
 
 @pytest.mark.parametrize(("method", "epochs"), [("fork", 3), ("spawn", 1)])
 def test_two_workers_read_what_one_process_reads(stores, method, epochs):
-    parts = [DepthDataset(open_snapshot(stores[name])) for name in ("hdf5", "parquet-jpeg")]
+    # in a fresh process, as a trainer is: Prefect, once imported here, makes every forked worker exit with code 1
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+        assert fresh.submit(_read_in_workers, stores["hdf5"], stores["parquet-jpeg"], method, epochs).result() == 60
+
+
+def _read_in_workers(one, other, method, epochs):
+    parts = [DepthDataset(open_snapshot(store)) for store in (one, other)]
     # shards are open in the parent now: an inherited handle must do no harm
     expected = [item for part in parts for item in part.__getitems__(range(30))]
     loader = DataLoader(ConcatDataset(parts), batch_size=7, num_workers=2, multiprocessing_context=method)
     for _ in range(epochs):
         got = [{k: v[j] for k, v in batch.items()} for batch in loader for j in range(len(batch["label"]))]
-        assert len(got) == 60
         for x, y in zip(got, expected, strict=True):
             assert all(torch.equal(x[key], y[key]) for key in y)
+    return len(got)
 
 
 def test_a_pickled_dataset_carries_no_pixels_and_reads_on(stores):

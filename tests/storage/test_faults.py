@@ -132,3 +132,27 @@ def test_an_exclusive_commit_never_replaces(tmp_path):
         part.commit(exclusive=True)
     assert final.read_bytes() == b"first"
     assert os.listdir(tmp_path) == ["00000001.json"]
+
+
+@pytest.mark.parametrize("place", ["/proc/st", "a-file", "a-file/st"])
+def test_a_store_that_cannot_be_written_is_one_line_that_names_it(tmp_path, place):
+    (tmp_path / "a-file").write_text("")
+    root = tmp_path / place
+    with pytest.raises(StoreError, match=str(root)) as checked:
+        Store(root).check_writable()
+    with pytest.raises(StoreError, match=str(root)), shard_writer(root, "s", StoreConfig(), {}):
+        pass
+    assert "\n" not in str(checked.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_named_before_any_work(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match=str(tmp_path)):
+        Store(tmp_path).check_writable()
+
+
+def test_a_store_that_can_be_written_is_left_empty(tmp_path):
+    Store(tmp_path / "new").check_writable()
+    assert sorted(p.name for p in (tmp_path / "new").rglob("*")) == ["rejects", "shards", "snapshots"]
+    assert Store(tmp_path / "new").current() is None

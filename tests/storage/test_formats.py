@@ -124,7 +124,7 @@ def test_parquet_pages_carry_checksums_and_pixels_lie_plain(tmp_path):
         "UNCOMPRESSED",
         False,
     )
-    data[chunk.data_page_offset + 2000] ^= 1
+    data[chunk.data_page_offset + chunk.total_compressed_size - 2000] ^= 1  # not in the header, which has no checksum
     path.write_bytes(data)
     with pytest.raises(OSError, match="CRC"):
         pq.read_table(path, page_checksum_verification=True)

@@ -7,6 +7,7 @@ import pytest
 
 from storage.config import StoreConfig
 from storage.errors import Damaged, SnapshotConflict, StoreError, UnknownVersion
+from storage.schema import COLUMNS
 from storage.sealed import seal
 from storage.snapshot import Store, open_snapshot
 from storage.writer import shard_writer
@@ -46,7 +47,7 @@ def test_shards_of_both_formats_read_as_one_table(tmp_path):
     snapshot = commit(tmp_path, [add_shard(tmp_path, "a"), add_shard(tmp_path, "b", first=8, format="parquet")])
     table = snapshot.columns(["path", "view"])
     assert table.column("path").to_pylist() == [s.columns["path"] for s in make_samples(16)]
-    assert snapshot.columns().num_columns == 20
+    assert snapshot.columns().schema.equals(COLUMNS)
 
 
 def test_media_are_distinct_and_count_rejected_ones(tmp_path):
@@ -246,3 +247,14 @@ def test_a_damaged_reject_list_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(Damaged, match=str(path)):
         snapshot.rejects()
+
+
+def test_a_damaged_newest_snapshot_names_the_way_out(tmp_path):
+    first = commit(tmp_path, [add_shard(tmp_path, "a")])
+    commit(tmp_path, [add_shard(tmp_path, "a"), add_shard(tmp_path, "b", first=8)], parent=first)
+    newest = tmp_path / "snapshots" / "00000002.json"
+    newest.write_text(newest.read_text()[:-20])
+    with pytest.raises(Damaged, match=r"00000002\.json, or delete it to fall back to snapshot 1, then build again"):
+        Store(tmp_path).current()
+    newest.unlink()
+    assert Store(tmp_path).current().number == 1

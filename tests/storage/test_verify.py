@@ -92,3 +92,11 @@ def test_a_report_says_what_is_wrong_in_words(store):
     path.write_text(json.dumps(content))  # same content, other white space
     (problem,) = verify(store).problems
     assert "checksum does not fit" in problem.problem
+
+
+def test_one_snapshot_of_a_store_can_be_asked_for(store):
+    assert verify(f"{store}@1").ok
+    assert verify(f"{store}@1").snapshots == 2
+    (problem,) = verify(f"{store}@7").problems
+    assert problem.file == "snapshots/00000007.json"
+    assert "there is no snapshot 7" in problem.problem

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from prnet.rasterize import rasterize
 from tasks.depth import DepthConfig, depth_map
 from tasks.errors import MediumError
 
@@ -78,3 +79,34 @@ def test_vertices_without_depth_are_a_failed_alignment(z: float) -> None:
 def test_a_z_that_does_not_start_at_zero_has_no_share_of_the_maximum() -> None:
     with pytest.raises(MediumError, match="no extent"):
         depth_map(*dome(), 50, DepthConfig(normalize="z-over-max"))  # z is negative throughout
+
+
+def test_metric_crop_keeps_the_unit_of_the_crop():
+    vertices, triangles = dome()
+    config = DepthConfig(normalize="metric-crop", dtype="uint16")
+    depth = depth_map(vertices, triangles, 101, config)
+    height = (depth[depth > 0].astype(float) - 1) / 65534 * 101  # px above the farthest vertex
+    assert height.max() == pytest.approx(np.ptp(vertices[:, 2]), abs=0.01)
+    flatter = depth_map(vertices * [1, 1, 0.5], triangles, 101, config)
+    assert flatter.max() - 1 == pytest.approx((depth.max() - 1) / 2, abs=1)
+    half = depth_map(vertices / 2, triangles, 51, config)  # the same face in a crop of half the size
+    assert half.max() == pytest.approx(depth.max(), rel=0.02)
+
+
+def test_metric_crop_cuts_off_what_is_higher_than_the_crop_is_wide():
+    vertices, triangles = dome()
+    depth = depth_map(vertices * [1, 1, 100], triangles, 101, DepthConfig(normalize="metric-crop"))
+    assert depth.max() == 255
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("rule", ["barycentric", "flat"])
+@pytest.mark.parametrize("normalize", ["face-minmax", "z-over-max", "metric-crop"])
+def test_whatever_is_seen_is_above_zero_in_every_convention(normalize, rule, dtype):
+    vertices, triangles = dome()
+    config = DepthConfig(normalize=normalize, dtype=dtype, rule=rule)
+    above = vertices - [0, 0, vertices[:, 2].min()]  # the farthest vertex at exactly 0
+    depth = depth_map(above, triangles, 101, config)
+    assert depth.dtype == dtype
+    seen = rasterize(above + np.array([0, 0, 1]), triangles, (101, 101), rule) > 0
+    assert np.array_equal(depth > 0, seen)

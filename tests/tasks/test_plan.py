@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage.snapshot import Snapshot, Store
+from storage.verify import verify
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
 from tasks.plan import Plan, media_digest, plan_build
@@ -229,3 +230,56 @@ def test_missing_weights_are_an_error_before_any_work(tmp_path: Path, options: d
 def test_options_that_do_not_go_together_are_an_error_before_any_work() -> None:
     with pytest.raises(BuildError, match="z-over-max needs"):
         BuildConfig.model_validate({"depth": {"normalize": "z-over-max"}}).digest()
+
+
+@pytest.mark.parametrize("lost", ["shards/*.h5", "shards/*.json", "rejects/*"])
+def test_shards_whose_files_are_lost_are_built_again_under_their_names(base: Path, lost: str) -> None:
+    before = Store(base / "store").current()
+    for path in (base / "store").glob(lost):
+        path.unlink()
+    work = replan(base)
+    assert counts(work) == {"again": 9}
+    assert not work.keep
+    assert len(work.damaged) == len(before.shards)
+    assert sorted(shard.name for shard in work.shards) == sorted(shard.name for shard in before.shards)
+    build([scan("folder", base / "data")], base / "store")
+    assert replan(base).nothing_to_do
+    assert verify(base / "store").ok
+
+
+def test_one_damaged_reject_list_costs_one_shard(base: Path) -> None:
+    path = sorted((base / "store/rejects").iterdir())[0]
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    work = replan(base)
+    assert [shard.name for shard in work.shards] == [path.stem]
+    assert str(path) in work.damaged[0]
+    build([scan("folder", base / "data")], base / "store")
+    assert verify(base / "store").ok
+
+
+def test_a_lost_shard_of_removed_media_is_something_to_do(base: Path) -> None:
+    shutil.rmtree(base / "data/test")
+    for path in (base / "store/shards").glob("folder-test-*.h5"):
+        path.unlink()
+    work = replan(base)
+    assert not work.shards
+    assert not work.nothing_to_do
+
+
+def test_a_medium_that_could_not_be_read_is_tried_again_until_it_can(tmp_path: Path) -> None:
+    picture = save(tmp_path / "data/train/live/a/1.png", seed=1)
+    link = picture.with_name("2.png")
+    link.symlink_to(tmp_path / "disk/2.png")  # on a disk that is not mounted
+    scans = [scan("folder", tmp_path / "data")]
+    names = []
+    for _ in range(3):
+        work, snapshot = build(scans, tmp_path / "store")
+        names += [shard.name for shard in work.shards]
+        assert sorted(snapshot.rejects()["reason"].to_pylist()) == ["missing", "no-face"]
+    assert len(set(names)) == 3  # a complete shard is never replaced by another of its name
+    assert counts(work) == {"again": 2}
+    save(tmp_path / "disk/2.png", seed=2)
+    os.utime(tmp_path / "disk/2.png", ns=(1, link.lstat().st_mtime_ns))
+    _, snapshot = build([scan("folder", tmp_path / "data")], tmp_path / "store")
+    assert snapshot.rejects()["reason"].to_pylist() == ["no-face", "no-face"]
+    assert replan(tmp_path).nothing_to_do

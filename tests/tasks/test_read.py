@@ -1,5 +1,6 @@
 """Reading: every kind of pixel comes out as upright 8-bit RGB, every kind of bad file as one error with a reason."""
 
+import errno
 import os
 import struct
 import tracemalloc
@@ -10,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from tasks.errors import MediumError
 from tasks.read import ReadConfig, read_frames
@@ -195,6 +196,18 @@ class TestBadPictures:
         assert reason(path) == "too-large"
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
         tracemalloc.stop()
+
+    @pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+    def test_a_failure_of_the_machine_is_not_the_files(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        path = save(tmp_path / "a.png")
+
+        def fails(*args: object) -> None:
+            raise error
+
+        monkeypatch.setattr(ImageFile.ImageFile, "load", fails)  # the disk and the memory of a test machine are fine
+        assert reason(path) == "unreadable"
 
     def test_floating_point_pixels_are_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tif"

@@ -137,6 +137,41 @@ class TestSamples:
         assert str(rows(tmp_path, other)) == str(rows(store, info))  # as text: NaN equals NaN
 
 
+class TestSpoofMasks:
+    CONFIG = BuildConfig.model_validate({"view": {"views": 2}, "depth": {"spoof_mask": True}})
+
+    @pytest.mark.parametrize("store_format", ["hdf5", "parquet"])
+    def test_a_spoof_has_a_mask_over_its_face_and_still_no_depth(
+        self, faces: Path, tmp_path: Path, store_format: str
+    ) -> None:
+        config = BuildConfig.model_validate({**self.CONFIG.model_dump(), "store": {"format": store_format}})
+        made = build(faces, tmp_path, config)
+        reader, got = open_shard(tmp_path / made.file), rows(tmp_path, made)
+        spoofs = [i for i, row in enumerate(got) if row["label"] == 1]
+        assert not reader.read(spoofs)[1].any()
+        for i, mask in zip(spoofs, reader.read_masks(spoofs), strict=True):
+            x, y = apply_affine(np.reshape(got[i]["crop"], (2, 3)), np.reshape(got[i]["points"], (5, 2))).astype(int).T
+            assert mask[y, x].all()  # eyes, nose and mouth of this view
+            assert 0.2 < mask.mean() < 0.8
+            assert got[i]["quality"] > 0.5
+        live = [i for i, row in enumerate(got) if row["label"] == 0]
+        assert np.array_equal(reader.read_masks(live), reader.read(live)[1] > 0)
+        reader.check()
+
+    def test_live_samples_are_the_same_and_no_mask_is_stored_unless_asked_for(
+        self, faces: Path, store: Path, info: ShardInfo, tmp_path: Path
+    ) -> None:
+        made = build(faces, tmp_path, CONFIG.model_copy(update={"depth": self.CONFIG.depth}))
+        one, other = open_shard(store / info.file), open_shard(tmp_path / made.file)
+        assert np.array_equal(one.read(np.arange(6))[1], other.read(np.arange(6))[1])
+        assert not one.read_masks(np.arange(6, 12)).any()
+        assert (one.index.mask_start == -1).all()
+        assert 0 < other.index.mask_nbytes.max() < 1000
+
+    def test_how_depth_was_made_is_written_beside_the_maps(self, info: ShardInfo) -> None:
+        assert info.meta["depth"] == CONFIG.depth.model_dump()
+
+
 class TestBoxes:
     @pytest.fixture
     def pair(self, tmp_path: Path) -> Path:
@@ -155,7 +190,7 @@ class TestBoxes:
         assert rejects(tmp_path / "s", info) == {("Data/train/7/live/3.png", -1): "no-face"}  # a box where no face is
 
     def test_the_given_box_replaces_the_detector(self, pair: Path, tmp_path: Path) -> None:
-        config = BuildConfig.model_validate({"detect": {"detector": "given"}, "min_confidence": 0})
+        config = BuildConfig.model_validate({"detect": {"detector": "given"}, "quality": {"min_quality": 0}})
         info = build(pair, tmp_path / "s", config, "celeba-spoof")
         got = rows(tmp_path / "s", info)
         assert got[0]["box"] == pytest.approx(np.array([38, 20, 63, 65]) * np.tile([1024 / 224, 512 / 224], 2))
@@ -231,14 +266,36 @@ class TestRejects:
         media = Store(tmp_path / "s").current().media()
         assert sorted(media["path"].to_pylist()) == scan("folder", bad).media["path"].to_pylist()
 
-    def test_a_face_that_the_aligner_does_not_believe_in_is_rejected_but_a_spoof_is_not_asked(
+    def test_a_badly_aligned_face_is_rejected_with_its_parts_but_a_spoof_is_not_asked(
         self, faces: Path, tmp_path: Path
     ) -> None:
-        config = BuildConfig(min_confidence=1.0)  # one of the two photographs reaches it, to the last bit
-        info = build(faces, tmp_path, config)
-        sure = sum(row["confidence"] == 1 for row in rows(tmp_path, info))
-        assert (info.live, info.spoof, info.rejects) == (sure, 2, 2 - sure)
-        assert set(rejects(tmp_path, info).values()) == {"align-failed"}
+        root = tmp_path / "faces"
+        shutil.copytree(faces, root)
+        hidden = photo(ASTRONAUT).copy()
+        hidden[112:] = 60  # from the eyes down
+        save(root / "train/live/eileen/hidden.png", hidden)
+        save(root / "train/spoof/print/eileen/hidden.png", hidden)
+        lenient = {"detect": {"min_score": 0.1}}
+        info = build(root, tmp_path / "s", BuildConfig.model_validate(lenient))
+        assert (info.live, info.spoof, info.rejects) == (2, 3, 1)
+        assert rejects(tmp_path / "s", info) == {("train/live/eileen/hidden.png", -1): "low-quality"}
+        [row] = Store(tmp_path / "s").current().rejects().to_pylist()
+        assert 0 <= row["quality"] < 0.5
+        assert row["detail"].startswith(f"quality {row['quality']:.2f} (landmarks ")
+        assert row["detail"].endswith("), below 0.5")
+        everything = build(root, tmp_path / "t", BuildConfig.model_validate({**lenient, "quality": {"min_quality": 0}}))
+        assert (everything.live, everything.rejects) == (3, 0)
+        kept = {Path(r["path"]).name: r["quality"] for r in rows(tmp_path / "t", everything) if r["label"] == 0}
+        assert kept["hidden.png"] == row["quality"]
+
+    def test_the_parts_of_the_quality_are_columns_of_live_rows(self, store: Path, info: ShardInfo) -> None:
+        parts = ("quality_landmarks", "quality_inside", "confidence", "quality_agreement")
+        for row in rows(store, info):
+            if row["label"] == 0:
+                assert row["quality"] == min(row[name] for name in parts) > 0.8
+            else:
+                assert row["quality"] is None
+                assert [row[name] for name in parts if name != "confidence"] == [None] * 3
 
     def test_where_the_dataset_lies_is_in_no_byte_of_a_shard(self, bad: Path, tmp_path: Path) -> None:
         first = build(bad, tmp_path / "s", self.CONFIG)

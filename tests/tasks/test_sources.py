@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import BuildError
+from tasks.errors import BuildError, MediumError
+from tasks.read import ReadConfig, read_frames
 from tasks.sources import MEDIA_SCHEMA, scan
 from tests.fixtures.trees import celeba_spoof, folder_tree, save
 
@@ -76,7 +77,47 @@ def test_a_name_that_is_not_utf8_is_ignored_and_listed(tmp_path: Path) -> None:
         pass
     found = scan("folder", tmp_path)
     assert found.media.num_rows == 1
-    assert found.ignored == [(r"'train/live/a/\udcff.jpg'", "its name is not printable UTF-8; rename it")]
+    assert found.ignored == [
+        (r"'train/live/a/\udcff.jpg'", "its name holds control characters or is not UTF-8; rename it")
+    ]
+
+
+def test_names_with_unusual_spaces_are_media_and_control_characters_are_not(tmp_path: Path) -> None:
+    for name in ("a\u00a0b.jpg", "Bildschirmfoto 9.41\u202fAM.png", "a\x1eb.jpg", "a\x1fb.jpg", "a\nb.jpg"):
+        save(tmp_path / "train/live/a" / name)
+    found = scan("folder", tmp_path)
+    assert [path[13:] for path in found.media["path"].to_pylist()] == [
+        "Bildschirmfoto 9.41\u202fAM.png",
+        "a\u00a0b.jpg",
+    ]
+    assert len(found.ignored) == 3
+
+
+@pytest.mark.parametrize("target", ["..", "../..", "."])
+def test_a_link_to_a_folder_above_lists_nothing_twice(tmp_path: Path, target: str) -> None:
+    save(tmp_path / "train/live/s1/1.jpg")
+    save(tmp_path / "train/live/s2/1.jpg")
+    (tmp_path / "train/live/s1/up").symlink_to(target)
+    found = scan("folder", tmp_path)
+    assert found.media["path"].to_pylist() == ["train/live/s1/1.jpg", "train/live/s2/1.jpg"]
+    assert [path for path, _ in found.ignored] == ["train/live/s1/up"]
+
+
+def test_a_linked_sibling_is_listed_once_whichever_comes_first(tmp_path: Path) -> None:
+    save(tmp_path / "train/live/s2/1.jpg")
+    (tmp_path / "train/live/s1").symlink_to("s2")
+    (tmp_path / "train/live/s3").symlink_to("s2")
+    assert scan("folder", tmp_path).media["path"].to_pylist() == ["train/live/s1/1.jpg"]
+
+
+def test_a_file_linked_to_itself_is_a_medium_that_reading_rejects(tmp_path: Path) -> None:
+    save(tmp_path / "train/live/a/1.jpg")
+    loop = tmp_path / "train/live/a/loop.jpg"
+    loop.symlink_to("loop.jpg")
+    assert scan("folder", tmp_path).media["path"].to_pylist() == ["train/live/a/1.jpg", "train/live/a/loop.jpg"]
+    with pytest.raises(MediumError) as caught:
+        list(read_frames(loop, "image", ReadConfig()))
+    assert caught.value.reason == "unreadable"
 
 
 def test_many_rows_pass_through_chunks_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

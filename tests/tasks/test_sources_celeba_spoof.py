@@ -133,3 +133,16 @@ def test_the_scan_is_the_same_twice_and_the_box_column_is_float32(root: Path) ->
     assert first.media.equals(second.media)
     assert first.ignored == second.ignored
     assert first.media["box"].combine_chunks().values.to_numpy(zero_copy_only=False).dtype == np.float32
+
+
+def test_attributes_of_minus_one_are_unset_and_keep_the_picture(root: Path) -> None:
+    before = scan("celeba-spoof", root)
+    file = root / "metas/intra_test/train_label.json"
+    entries = json.loads(file.read_text())
+    for codes in entries.values():
+        if len(codes) == 44:
+            codes[:40] = [code or -1 for code in codes[:40]]
+    file.write_text(json.dumps(entries))
+    assert scan("celeba-spoof", root).media.drop_columns(["size", "mtime_ns"]) == before.media.drop_columns(
+        ["size", "mtime_ns"]
+    )

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from conftest import face
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
+from tests.fixtures.balls import face
 from training.feed import Batch
 from training.methods.pdgan import (
     DEPTH_SIZES,

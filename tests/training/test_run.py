@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import FAST, FAST_PDGAN, SIZE, build_store
 from pydantic import ValidationError
 
 from storage.dataset import DepthDataset
+from tests.fixtures.balls import FAST, FAST_PDGAN, SIZE, build_store
 from training import metrics
 from training.checkpoint import load_json, load_model
 from training.errors import TrainingError
