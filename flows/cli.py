@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from flows.cli_prnet import app as prnet_app
 from flows.interrupt import terminate_as_interrupt
 from flows.progress import progress_line
 from flows.settings import prepare_environment, settings
@@ -30,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
+app.add_typer(prnet_app)
 
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="folder of a store; STORE@N opens snapshot N")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="folder to write")]
