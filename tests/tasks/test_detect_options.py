@@ -78,7 +78,7 @@ def test_resnet50_weights_are_looked_for_where_retina_face_keeps_them(small_mode
     assert load_detector(DetectConfig(detector="retinaface-resnet50")).name == "retinaface-resnet50"
     monkeypatch.setenv("DEEPFACE_HOME", str(home / "elsewhere"))
     message = r"cannot read .*elsewhere/\.deepface/weights/retinaface\.onnx.*retina-face.*put it at .*retinaface\.onnx"
-    with pytest.raises(BuildError, match=message):
+    with pytest.raises(BuildError, match=message + ".*--detector-weights"):
         load_detector(DetectConfig(detector="retinaface-resnet50"))
 
 
