@@ -9,6 +9,7 @@ Read `build_depth` from top to bottom: scan, plan, build shards, commit.
 import re
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -26,6 +27,7 @@ from flows.fanout import build_shards, stop_flag
 from flows.progress import progress_line
 from storage.shard_info import ShardInfo
 from storage.snapshot import Snapshot, Store
+from storage.writer import discard_shard
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
 from tasks.plan import Plan, ShardPlan, plan_build
@@ -82,10 +84,12 @@ def build_depth(
     """
     started = time.monotonic()
     config = (config or BuildConfig()).resolved()
-    target, store = open_target(store)
+    target = open_target(store)
+    store = str(target.root)
     current = target.current()
 
     scans = [scan_source(source) for source in sources]
+    target.check_writable()
     work = plan_build(scans, current, config)
     if current is not None and work.nothing_to_do:
         return summarise(current, scans, work, started, committed=False)
@@ -110,6 +114,10 @@ def build_depth(
         ]
         built = [info for run in runs for info in run.result()]
 
+    if current is not None and content([*work.keep, *built]) == content(current.shards):
+        for info in built:  # tried again in vain: the same files are still unreadable or missing
+            discard_shard(store, info)
+        return summarise(current, scans, work, started, committed=False)
     refuse_empty(work, built)
     snapshot = commit(target, [*work.keep, *built], current, config, scans)
     summary = summarise(snapshot, scans, work, started, committed=True)
@@ -118,18 +126,20 @@ def build_depth(
     return summary
 
 
-def open_target(store: str) -> tuple[Store, str]:
-    """The store to write, and its location as workers in any folder will find it.
+def open_target(store: str) -> Store:
+    """The store to write, at a location that workers in any folder will find.
 
     Raises:
         BuildError: for one snapshot of a store (`path@3`): a build always goes on top of the newest.
-        StoreError: where nothing can be written.
     """
     if re.search(r"@\d+$", store):
         raise BuildError(f"{store}: a build writes a store, not a snapshot; leave out @{store.rpartition('@')[2]}")
-    target = Store(Store(store).root.resolve())
-    target.check_writable()
-    return target, str(target.root)
+    return Store(Store(store).root.resolve())
+
+
+def content(shards: Iterable[ShardInfo]) -> list[tuple[str, str]]:
+    """What shards hold, whatever they are called."""
+    return sorted((shard.sha256, shard.rejects_sha256 or "") for shard in shards)
 
 
 def refuse_empty(work: Plan, built: list[ShardInfo]) -> None:

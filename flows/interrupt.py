@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 
 
@@ -14,6 +15,7 @@ def unaware_of_interrupts() -> Iterator[None]:
     process has told them to stop, which took a minute of errors instead of a second. (A blocked signal stays blocked in
     a child whatever handler it sets.)
     """
+    resource_tracker.ensure_running()  # started later, by the first process, it would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -14,7 +14,7 @@ from storage.atomic import PartFile, write_file
 from storage.codecs import encode
 from storage.config import StoreConfig
 from storage.errors import BadSample, Damaged, StoreError
-from storage.location import NAME, REJECTS, SHARDS, local_path
+from storage.location import NAME, REJECTS, SHARDS, inside, local_path
 from storage.reader import FORMATS, open_shard
 from storage.schema import COLUMNS, LIVE, REJECT_COLUMNS, Sample, check_sample, rows_table, sample_id
 from storage.shard_info import ShardInfo, check_file, read_ticket, sha256_of, ticket_file, write_ticket
@@ -173,3 +173,11 @@ def existing_shard(store_url: str | Path, name: str) -> ShardInfo | None:
     except Damaged:
         return None
     return info if info.name == name else None
+
+
+def discard_shard(store_url: str | Path, info: ShardInfo) -> None:
+    """Remove a shard that no snapshot lists; its ticket first, so that it is never taken for complete."""
+    root = local_path(store_url)
+    ticket_file(root, info.name).unlink(missing_ok=True)
+    for file in filter(None, (info.file, info.rejects_file)):
+        inside(root, file).unlink(missing_ok=True)

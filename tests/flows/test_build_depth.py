@@ -105,6 +105,30 @@ def test_one_worker_and_two_make_the_same_shards(
     assert shard_sums(tmp_path / "store") == shard_sums(built[0])
 
 
+def test_a_file_that_is_missing_is_tried_again_until_it_is_there_and_commits_nothing_meanwhile(
+    tmp_path: Path, simulated: Path, prefect_server: None
+) -> None:
+    data, store = tmp_path / "data", tmp_path / "store"
+    for kind in ("train/live", "train/spoof/print", "test/live", "test/spoof/print"):
+        (data / kind / "s").mkdir(parents=True)
+    pictures = sorted(simulated.glob("Data/train/*/live/*.jpg"))
+    for i, kind in enumerate(("train/live", "train/spoof/print", "test/live", "test/spoof/print")):
+        shutil.copy(pictures[i], data / kind / "s" / "1.jpg")
+    late = data / "train" / "live" / "s" / "2.jpg"
+    late.symlink_to(tmp_path / "elsewhere.jpg")  # a disk that is not mounted yet
+
+    def refresh() -> BuildSummary:
+        return build_depth([Source(name="folder", root=str(data))], str(store), None, DaskConfig(workers=1))
+
+    first, second = refresh(), refresh()
+    assert (first.committed, first.rejects) == (True, {"missing": 1})
+    assert (second.committed, second.snapshot) == (False, 1)
+    assert verify(str(store)).orphans == []
+    shutil.copy(pictures[5], tmp_path / "elsewhere.jpg")
+    third = refresh()
+    assert (third.committed, third.samples, third.rejects) == (True, first.samples + 1, {})
+
+
 def test_a_wrong_layout_is_refused_before_any_work(tmp_path: Path, prefect_server: None) -> None:
     (tmp_path / "root").mkdir()
     with pytest.raises(BuildError, match="root"):
