@@ -164,7 +164,7 @@ def test_ctrl_c_ends_a_build_soon_says_so_and_leaves_nothing_half_done(simulated
     assert error.splitlines()[-1] == (
         "pseudodepth: interrupted; what is finished is kept and the next run continues"
     ), error[-2000:]
-    # Dask may still say that a client met its closed loop; it was 161 lines when workers and server were interrupted too
+    # Dask may say that a client met its closed loop; it was 161 lines when workers and server were interrupted too
     assert len(error.splitlines()) < 20, error[-4000:]
     assert not list(store.glob("snapshots/*"))
 
