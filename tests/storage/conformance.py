@@ -209,7 +209,7 @@ class ShardContract:
 
     def test_an_unreadable_folder_is_named(self, tmp_path):
         (tmp_path / "shards").write_text("a file where a folder should be")
-        with pytest.raises(OSError, match="shards"):
+        with pytest.raises(StoreError, match="shards: this folder cannot be made"):
             self.write(tmp_path, make_samples(1))
         assert os.listdir(tmp_path) == ["shards"]
 
