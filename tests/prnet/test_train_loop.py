@@ -1,5 +1,6 @@
 """Training: it learns, it can be stopped anywhere, and it refuses to go on with nonsense."""
 
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -114,3 +115,10 @@ def test_the_rate_is_halved_on_schedule_and_batch_norms_settle() -> None:
 def test_sources_must_fill_a_batch() -> None:
     with pytest.raises(WeightsError, match="do not make a batch of 4"):
         Trainer(mesh(), [(source, 3)], CONFIG)
+
+
+def test_curves_need_an_extra_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    config = CONFIG.model_copy(update={"steps": 1, "tensorboard": True})
+    with pytest.raises(WeightsError, match=r"pip install 'pseudodepth\[tensorboard\]'"):
+        fit(mesh(), [(source, 4)], tmp_path, config)
