@@ -66,9 +66,10 @@ def moved_truth(faces: list, by: float) -> np.ndarray:
 
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"steps": 12, "settle": 0.5, "augment": AugmentConfig()})
-    whole = fit(mesh(), [(source, 4)], tmp_path / "whole", config)
+    sources = [(source, 3), (source, 1)]
+    whole = fit(mesh(), sources, tmp_path / "whole", config)
     for stop in (3, 8, 12):  # before and after the batch norms settle
-        parts = fit(mesh(), [(source, 4)], tmp_path / "parts", config, stop_after=stop)
+        parts = fit(mesh(), sources, tmp_path / "parts", config, stop_after=stop)
         assert parts.step == stop
     for name, value in whole.average.tensors().items():
         assert torch.equal(value, parts.average.tensors()[name]), name
