@@ -40,8 +40,8 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    width: float = Field(default=0.5, gt=0, description="of the network, in sixteenths; 1 is the published one")
-    size: int = Field(default=256, ge=32, description="side of a crop, a multiple of 32")
+    width: float = Field(default=0.5, gt=0, multiple_of=1 / 16, description="of the network; 1 is the published one")
+    size: int = Field(default=256, ge=32, multiple_of=32, description="side of a crop")
     steps: int = Field(default=60_000, ge=1)
     batch: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=1e-4, gt=0, description="of Adam")

@@ -78,7 +78,8 @@ def test_a_wrong_name_map_is_one_line(
 def test_training_without_pictures_or_with_a_wrong_option_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(monkeypatch, "prnet", "train", "-o", tmp_path / "run", "--size", 16) == 2
-    assert "TrainConfig.size: " in capsys.readouterr().err
+    for option, value in (("size", 100), ("width", 0.3), ("steps", 0)):
+        assert call(monkeypatch, "prnet", "train", "-o", tmp_path / "run", f"--{option}", value) == 2
+        assert option in capsys.readouterr().err
     assert call(monkeypatch, "prnet", "train", "nowhere", "-o", tmp_path / "run") == 2
     assert "expected NAME=ROOT" in capsys.readouterr().err

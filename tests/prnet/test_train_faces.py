@@ -68,6 +68,8 @@ def test_picture_and_mesh_move_together(mirror: float) -> None:
         crops, meshes = crop_batch([face], SIZE, turned, [np.random.default_rng(seed)], config)
         picture, vertices = crops[0].mean(0).numpy(), meshes[0].numpy()
         assert vertices[:, 2].min() == pytest.approx(0)
+        across, down = vertices[263, :2] - vertices[33, :2], vertices[152, :2] - vertices[10, :2]
+        assert across[0] * down[1] - across[1] * down[0] > 0, "a mirrored face is a face: its left eye is on the left"
         for index, bright in ((4, 1.0), (turned[33] if mirror else 33, 0.0)):
             x, y = np.rint(vertices[index, :2]).astype(int)
             if 2 <= x < SIZE - 2 and 2 <= y < SIZE - 2:

@@ -1,5 +1,6 @@
 """Training: it learns, it can be stopped anywhere, and it refuses to go on with nonsense."""
 
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -65,9 +66,10 @@ def moved_truth(faces: list, by: float) -> np.ndarray:
 
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"steps": 12, "settle": 0.5, "augment": AugmentConfig()})
-    whole = fit(mesh(), [(source, 4)], tmp_path / "whole", config)
+    sources = [(source, 3), (source, 1)]
+    whole = fit(mesh(), sources, tmp_path / "whole", config)
     for stop in (3, 8, 12):  # before and after the batch norms settle
-        parts = fit(mesh(), [(source, 4)], tmp_path / "parts", config, stop_after=stop)
+        parts = fit(mesh(), sources, tmp_path / "parts", config, stop_after=stop)
         assert parts.step == stop
     for name, value in whole.average.tensors().items():
         assert torch.equal(value, parts.average.tensors()[name]), name
@@ -114,3 +116,10 @@ def test_the_rate_is_halved_on_schedule_and_batch_norms_settle() -> None:
 def test_sources_must_fill_a_batch() -> None:
     with pytest.raises(WeightsError, match="do not make a batch of 4"):
         Trainer(mesh(), [(source, 3)], CONFIG)
+
+
+def test_curves_need_an_extra_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    config = CONFIG.model_copy(update={"steps": 1, "tensorboard": True})
+    with pytest.raises(WeightsError, match=r"pip install 'pseudodepth\[tensorboard\]'"):
+        fit(mesh(), [(source, 4)], tmp_path, config)
