@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -60,7 +59,8 @@ class TrainConfig(BaseModel):
     )
     augment: AugmentConfig = AugmentConfig()
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    amp: bool = Field(default=True, description="bfloat16 on CUDA")
+    # on a CPU with bfloat16 instructions (AVX512-BF16, AMX) a step of width 3/8 at 128 takes 0.7 of the time, batch 32
+    amp: bool | None = Field(default=None, description="bfloat16; None: on CUDA, not on the CPU")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; None: torch's own choice")
     save_every: int = Field(default=500, ge=1, description="steps between two saved states")
     tensorboard: bool = Field(default=False, description="write curves for TensorBoard (extra `tensorboard`)")
@@ -128,8 +128,8 @@ class Trainer:
             group["lr"] = self.rate(self.step)
         crops, meshes = crops.to(self.device, non_blocking=True), meshes.to(self.device, non_blocking=True)
         target = (self.grid.points(meshes) / self.network.reach).clamp(0, 1)
-        half = config.amp and self.device.type == "cuda"
-        with torch.autocast("cuda", torch.bfloat16) if half else nullcontext():
+        half = self.device.type == "cuda" if config.amp is None else config.amp
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             maps = self.network(crops)
         predicted = maps.float().flatten(2)[..., self.index].transpose(1, 2)
         loss = position_loss(predicted, target, self.weights, trust.to(self.device))
