@@ -1,24 +1,67 @@
-"""Where each dataset's media are and what its labels mean, one file a dataset."""
+"""Where each dataset's media are and what its labels mean, one file a dataset.
+
+`SOURCES` names them all: those of this package, and those that other installed packages add through the entry point
+group `pseudodepth.sources` (docs/sources.md). An adapter's module is imported when it is asked for.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Protocol
 
 from tasks.errors import BuildError
-from tasks.sources import celeba_spoof, folder
 from tasks.sources.media import MEDIA_SCHEMA, Scan
+from tasks.sources.source import Difference, Official, Source, compare, shared_subjects
+
+ENTRY_POINTS = "pseudodepth.sources"
+_MODULES = {
+    "celeba-spoof": "celeba_spoof",
+    "folder": "folder",
+}
 
 
-class Source(Protocol):
-    """Lists one dataset's media below `root`, under the name `dataset`."""
+class Sources(Mapping[str, Source]):
+    """Name -> adapter. Raises BuildError for an installed adapter that cannot be used."""
 
-    def __call__(self, root: Path, dataset: str = ...) -> Scan:
-        """Raises BuildError for a wrong root, a wrong layout or an empty split."""
-        ...
+    @cached_property
+    def _installed(self) -> dict[str, list[EntryPoint]]:
+        found: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=ENTRY_POINTS):
+            found.setdefault(point.name, []).append(point)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*_MODULES, *sorted(self._installed.keys() - _MODULES.keys())])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __getitem__(self, name: str) -> Source:
+        points = self._installed.get(name, [])
+        packages = ", ".join(sorted({point.dist.name if point.dist else point.value for point in points}))
+        if points and name in _MODULES:
+            raise BuildError(
+                f"{name}: both pseudodepth and {packages} have a source of this name; uninstall {packages}"
+            )
+        if len({point.value for point in points}) > 1:
+            raise BuildError(f"{name}: {packages} both have a source of this name; uninstall one of them")
+        if not points:
+            return import_module(f"tasks.sources.{_MODULES[name]}").SOURCE  # type: ignore[no-any-return]
+        try:
+            source = points[0].load()
+        except Exception as error:  # somebody else's module: whatever it raises, the user can only repair that package
+            raise BuildError(f"{name}: the source that {packages} adds cannot be loaded ({error!r})") from error
+        if not isinstance(source, Source):
+            raise BuildError(
+                f"{name}: {points[0].value} of {packages} is a {type(source).__name__}, not a tasks.sources.Source"
+            )
+        return source
 
 
-SOURCES: dict[str, Source] = {"celeba-spoof": celeba_spoof.scan, "folder": folder.scan}
+SOURCES = Sources()
 
 
 def scan(name: str, root: Path | str, dataset: str | None = None) -> Scan:
@@ -29,7 +72,18 @@ def scan(name: str, root: Path | str, dataset: str | None = None) -> Scan:
     """
     if name not in SOURCES:
         raise BuildError(f"{name}: not a known source; known are {', '.join(SOURCES)}")
-    return SOURCES[name](Path(root), dataset or name)
+    return SOURCES[name].find(Path(root), dataset or name)
 
 
-__all__ = ["MEDIA_SCHEMA", "SOURCES", "Scan", "Source", "scan"]
+__all__ = [
+    "MEDIA_SCHEMA",
+    "SOURCES",
+    "Difference",
+    "Official",
+    "Scan",
+    "Source",
+    "Sources",
+    "compare",
+    "scan",
+    "shared_subjects",
+]

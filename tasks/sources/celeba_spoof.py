@@ -17,6 +17,7 @@ from pathlib import Path
 from storage.schema import LIVE, SPOOF
 from tasks.errors import BuildError
 from tasks.sources.media import File, MediaTable, Scan, check_root, check_splits, walk
+from tasks.sources.source import ALL, Official, Source
 
 SPLITS = ("train", "test")
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
@@ -187,3 +188,14 @@ def _extra(codes: bytes) -> str:
     for key, names, code in (("illumination", _ILLUMINATIONS, codes[41]), ("environment", _ENVIRONMENTS, codes[42])):
         extra[key] = names[code] if code < len(names) else f"code-{code}"
     return json.dumps(extra)
+
+
+SOURCE = Source(
+    "celeba-spoof",
+    "CelebA-Spoof",
+    scan,
+    Official(
+        {("train", ALL): 494_405, ("test", ALL): 67_170},
+        "counted on the release by its users: github.com/ZhangYuanhan-AI/CelebA-Spoof, issues 3 and 38",
+    ),
+)

@@ -20,6 +20,7 @@ from tasks.sources.media import (
     check_splits,
     walk,
 )
+from tasks.sources.source import Source
 
 SPLITS = ("train", "dev", "test")
 _SYNONYMS = {
@@ -79,3 +80,6 @@ def _looks_right(path: Path) -> bool:
 def _attack(name: str) -> str:
     word = _SYNONYMS.get(name.lower(), name.lower())
     return word if word in ATTACKS else "other"
+
+
+SOURCE = Source("folder", "folders of your own", scan)
