@@ -13,18 +13,20 @@ Contiguous, because h5py's per-call cost (25 us) and chunked filters (100 us and
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from storage.codecs import Encoded
 from storage.config import StoreConfig
 from storage.errors import Damaged
 from storage.pixel_index import PixelIndex
-from storage.schema import COLUMNS, SCHEMA_VERSION, check_version
+from storage.schema import COLUMNS, SCHEMA_VERSION, check_version, completed, stored_names
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -151,16 +153,20 @@ def index(path: Path) -> PixelIndex:
         raise Damaged(f"{path}: not a readable HDF5 shard ({error}); delete it, then build again") from error
 
 
-def columns(path: Path, names: list[str]) -> pa.Table:
-    """The named columns of a shard as a table of COLUMNS types; raises Damaged."""
+def columns(path: Path, names: Sequence[str]) -> pa.Table:
+    """The named columns of a shard as a table of COLUMNS types; raises Damaged or UnknownVersion."""
+    schema = pa.schema([COLUMNS.field(name) for name in names])
     try:
         with h5py.File(path, "r", locking=False) as file:
-            group, fields = file["columns"], [COLUMNS.field(name) for name in names]
-            for name in names:
-                n, most = file["image_crc32"].shape[0], _MAX_DEFLATE * path.stat().st_size
-                if group[name].shape[0] != n or group[name].nbytes > most:
+            version = check_version(int(file.attrs["schema_version"]), path)
+            group, n, most = file["columns"], file["image_crc32"].shape[0], _MAX_DEFLATE * path.stat().st_size
+            arrays = {}
+            for name in stored_names(names, version):
+                data = group[name]
+                if data.shape[0] != n or data.nbytes > most:
                     raise Damaged(f"{path}: column {name} does not fit the file")
-            return pa.table([_read_column(group[f.name], f) for f in fields], schema=pa.schema(fields))
+                arrays[name] = _read_column(data, COLUMNS.field(name))
+        return completed(pa.table(arrays), schema, n)
     except (*_H5_ERRORS, MemoryError, pa.ArrowException) as error:
         raise Damaged(f"{path}: columns are not readable ({error}); delete it, then build again") from error
 
@@ -205,7 +211,7 @@ def _spans(file: h5py.File, name: str, raw_nbytes: int) -> tuple[np.ndarray, np.
 def _write_column(group: h5py.Group, field: pa.Field, column: pa.ChunkedArray) -> None:
     if pa.types.is_string(field.type):
         # fixed length: one contiguous array, while variable-length strings cost a heap object each
-        encoded = [value.encode() for value in column.to_pylist()]
+        encoded = [(value or "").encode() for value in column.to_pylist()]  # empty = null where there may be nulls
         length = max([1, *map(len, encoded)])
         kind = h5py.string_dtype("utf-8", length)
         _write_checked(group, field.name, np.array(encoded, dtype=kind))
@@ -220,7 +226,8 @@ def _write_column(group: h5py.Group, field: pa.Field, column: pa.ChunkedArray) -
 def _read_column(data: h5py.Dataset, field: pa.Field) -> pa.Array:
     values = data[...]
     if pa.types.is_string(field.type):
-        return pa.array([value.decode() for value in values.tolist()], field.type)
+        text = pa.array(values, pa.binary()).cast(field.type)  # refuses what is not UTF-8
+        return pc.if_else(pc.equal(text, ""), None, text) if field.nullable else text
     if pa.types.is_fixed_size_list(field.type):
         mask = pa.array(np.isnan(values).all(axis=1)) if field.nullable else None
         flat = pa.array(values.reshape(-1), field.type.value_type)

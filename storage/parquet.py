@@ -13,7 +13,7 @@ which is computed from the footer and `image_nbytes`, and then mapped (about 10 
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,7 +26,7 @@ from storage.codecs import Encoded
 from storage.config import StoreConfig
 from storage.errors import Damaged
 from storage.pixel_index import PixelIndex
-from storage.schema import COLUMNS, SCHEMA_VERSION, check_version
+from storage.schema import COLUMNS, SCHEMA_VERSION, check_version, completed, stored_names
 
 SUFFIX = ".parquet"
 # 64 pictures a group: small enough for viewers, and the footer stays small
@@ -120,8 +120,7 @@ def index(path: Path) -> PixelIndex:
     """Where the pixels of a shard lie; raises Damaged or UnknownVersion that names it."""
     try:
         with _opened(path) as file:
-            notes = file.metadata.metadata or {}
-            about = json.loads(notes[b"pseudodepth"])
+            about = _about(file)
             check_version(about["schema_version"], path)
             counters = file.read(columns=list(_COUNTERS), use_threads=False)
             count = {name: counters.column(name).to_numpy() for name in _COUNTERS}
@@ -144,20 +143,28 @@ def index(path: Path) -> PixelIndex:
                 depth_codec=about["depth_codec"],
                 depth_dtype=np.dtype({"uint8": np.uint8, "uint16": np.uint16}[about["depth_dtype"]]),
                 size=(height, width),
-                meta=notes[b"meta"].decode(),
+                meta=file.metadata.metadata[b"meta"].decode(),
             )
     except _PQ_ERRORS as error:
         raise Damaged(f"{path}: not a readable Parquet shard ({error}); delete it, then build again") from error
 
 
-def columns(path: Path, names: list[str]) -> pa.Table:
-    """The named columns of a shard as a table of COLUMNS types; raises Damaged."""
+def columns(path: Path, names: Sequence[str]) -> pa.Table:
+    """The named columns of a shard as a table of COLUMNS types; raises Damaged or UnknownVersion."""
+    schema = pa.schema([COLUMNS.field(name) for name in names])
     try:
         with _opened(path) as file:
-            table = file.read(columns=names, use_threads=False).select(names)  # threads would not survive a fork
-            return table.cast(pa.schema([COLUMNS.field(name) for name in names]))
+            version = check_version(_about(file)["schema_version"], path)
+            stored = stored_names(names, version)
+            table = file.read(columns=stored, use_threads=False)  # threads would not survive a fork
+            return completed(table, schema, file.metadata.num_rows)
     except _PQ_ERRORS as error:
         raise Damaged(f"{path}: columns are not readable ({error}); delete it, then build again") from error
+
+
+def _about(file: pq.ParquetFile) -> dict[str, Any]:
+    """What the writer noted of the shard: version, codecs, size."""
+    return dict(json.loads((file.metadata.metadata or {})[b"pseudodepth"]))
 
 
 @contextlib.contextmanager

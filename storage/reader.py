@@ -3,7 +3,6 @@
 import mmap
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,9 @@ from storage import hdf5, parquet
 from storage.codecs import DECODERS, MASK_CODEC, Buffer
 from storage.errors import Damaged, StoreError
 from storage.schema import COLUMNS, LIVE
+from storage.shard_format import ShardFormat
 
-# a format is a module with SUFFIX, Writer, index() and columns()
-FORMATS: dict[str, ModuleType] = {"hdf5": hdf5, "parquet": parquet}
+FORMATS: dict[str, ShardFormat] = {"hdf5": hdf5, "parquet": parquet}
 
 
 class ShardReader:
@@ -150,7 +149,7 @@ def known_columns(names: Sequence[str] | None) -> list[str]:
     return list(COLUMNS.names if names is None else names)
 
 
-def _format_of(path: Path) -> ModuleType:
+def _format_of(path: Path) -> ShardFormat:
     for module in FORMATS.values():
         if path.suffix == module.SUFFIX:
             return module

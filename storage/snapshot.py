@@ -15,7 +15,7 @@ from storage.atomic import check_writable, remove_leftovers, write_file
 from storage.errors import Damaged, SnapshotConflict, StoreError, UnknownVersion
 from storage.location import REJECTS, SHARDS, SNAPSHOTS, inside, local_path
 from storage.reader import ShardReader, known_columns, open_shard
-from storage.schema import COLUMNS, REJECT_COLUMNS, SCHEMA_VERSION
+from storage.schema import COLUMNS, REJECT_COLUMNS, SCHEMA_VERSION, completed
 from storage.sealed import seal, unseal
 from storage.shard_info import ShardInfo, check_file, read_ticket, shard_info, ticket_file
 
@@ -93,7 +93,7 @@ class Snapshot:
         check_file(self.root, shard.rejects_file, shard.rejects_sha256)
         try:
             table = pq.read_table(path, use_threads=False, page_checksum_verification=True, partitioning=None)
-            return table.select(REJECT_COLUMNS.names).cast(REJECT_COLUMNS)
+            return completed(table, REJECT_COLUMNS, len(table))
         except (OSError, KeyError, ValueError, pa.ArrowException) as error:
             raise Damaged(f"{path}: not a readable reject list ({error}); delete it, then build again") from error
 

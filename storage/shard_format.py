@@ -1,0 +1,42 @@
+"""What a shard format is: one writer and one reader protocol. HDF5 and Parquet are each a module that keeps them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from storage.codecs import Encoded
+from storage.config import StoreConfig
+from storage.pixel_index import PixelIndex
+
+
+class ShardFileWriter(Protocol):
+    """Writes one file, rows in order; memory is bounded by the batches that are handed in."""
+
+    def write(self, rows: list[Encoded], columns: pa.Table) -> None:
+        """Add encoded rows with their COLUMNS table."""
+
+    def close(self, size: tuple[int, int], depth_dtype: np.dtype) -> None:
+        """Finish the file. size: (H, W) of every image, (0, 0) if there are no rows."""
+
+    def abort(self) -> None:
+        """Let go of the file, whatever state it is in; harmless after `close`."""
+
+
+class ShardFormat(Protocol):
+    """One file format; tests/storage/conformance.py is what it must do."""
+
+    @property
+    def SUFFIX(self) -> str:
+        """Of its file names, with the dot."""
+
+    def Writer(self, path: Path, config: StoreConfig, meta: dict[str, Any]) -> ShardFileWriter:
+        """Begin a file at `path`, which is there and empty. meta: plain JSON that the file is to carry."""
+
+    def index(self, path: Path) -> PixelIndex:
+        """Where the pixels of a file lie; raises Damaged or UnknownVersion that names it."""
+
+    def columns(self, path: Path, names: Sequence[str]) -> pa.Table:
+        """The named columns as a table of COLUMNS types, nothing else read; raises Damaged or UnknownVersion."""

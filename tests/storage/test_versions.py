@@ -1,0 +1,78 @@
+"""A store of the version before: opens, verifies, grows. tests/storage/golden/v1 was written by the code of version 1.
+
+It holds make_samples(32, size=16), eight rows a shard, in the four variants of that version, and one reject.
+"""
+
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from storage import hdf5
+from storage.config import StoreConfig
+from storage.dataset import DepthDataset
+from storage.errors import UnknownVersion
+from storage.reader import open_shard
+from storage.schema import COLUMNS, REJECT_COLUMNS
+from storage.snapshot import Store, open_snapshot
+from storage.verify import verify
+from storage.writer import existing_shard, shard_writer
+from tests.fixtures.samples import make_samples
+
+V1 = Path(__file__).parent / "golden" / "v1"
+
+
+@pytest.fixture
+def store(tmp_path):
+    shutil.copytree(V1, tmp_path / "store")
+    return tmp_path / "store"
+
+
+def test_every_shard_of_version_1_reads_as_it_was_written():
+    snapshot, samples = open_snapshot(V1), make_samples(32, size=16)
+    for k, shard in enumerate(snapshot.shards):
+        reader, truth = snapshot.open(shard), samples[8 * k : 8 * k + 8]
+        images, depths = reader.read(range(8))
+        for i, sample in enumerate(truth):
+            assert np.abs(images[i].astype(int) - sample.image).max() <= (0 if "raw" in shard.name else 12)
+            np.testing.assert_array_equal(depths[i], 0 if sample.depth is None else sample.depth)
+            if sample.mask is not None:
+                np.testing.assert_array_equal(reader.read_masks([i])[0], sample.mask)
+        assert reader.columns(["path"]).column("path").to_pylist() == [s.columns["path"] for s in truth]
+
+
+def test_what_version_1_did_not_have_reads_as_null():
+    snapshot = open_snapshot(V1)
+    table = snapshot.columns()
+    assert table.schema.equals(COLUMNS)
+    assert table.column("source_sha256").null_count == 32
+    assert snapshot.columns(["source_sha256"]).num_rows == 32
+    assert snapshot.rejects().schema.equals(REJECT_COLUMNS)
+    assert snapshot.rejects().column("source_sha256").to_pylist() == [None]
+
+
+def test_a_store_of_version_1_verifies_and_grows_by_a_shard_of_today(store):
+    assert verify(store).ok
+    assert existing_shard(store, "hdf5-raw") == open_snapshot(store).shards[0]
+    with shard_writer(store, "new", StoreConfig(), {}) as writer:
+        samples = make_samples(8, size=16, first=32)
+        samples[0].columns["source_sha256"] = "ab" * 32
+        writer.write(samples)
+    old = open_snapshot(store)
+    Store(store).commit([*old.shards, writer.info], parent=old, config={}, lineage={})
+    assert verify(store).ok
+    assert len(DepthDataset(store)) == 40
+    hashes = open_snapshot(store).columns(["source_sha256"]).column("source_sha256").to_pylist()
+    assert hashes == [None] * 32 + ["ab" * 32] + [None] * 7
+
+
+def test_a_shard_of_a_later_version_is_refused_with_what_to_do(store):
+    path = store / "shards" / "hdf5-raw.h5"
+    with h5py.File(path, "r+") as file:
+        file.attrs["schema_version"] = 3
+    with pytest.raises(UnknownVersion, match=r"hdf5-raw.h5: schema version 3.*upgrade pseudodepth"):
+        open_shard(path)
+    with pytest.raises(UnknownVersion, match="upgrade pseudodepth"):
+        hdf5.columns(path, ["label"])
