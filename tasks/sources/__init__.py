@@ -18,8 +18,13 @@ from tasks.sources.source import Difference, Official, Source, compare, shared_s
 
 ENTRY_POINTS = "pseudodepth.sources"
 _MODULES = {
+    "casia-fasd": "casia_fasd",
     "celeba-spoof": "celeba_spoof",
     "folder": "folder",
+    "msu-mfsd": "msu_mfsd",
+    "oulu-npu": "oulu_npu",
+    "replay-attack": "replay_attack",
+    "siw": "siw",
 }
 
 

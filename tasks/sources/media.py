@@ -21,6 +21,15 @@ from tasks.errors import BuildError
 ATTACKS = ("print", "replay", "papercut", "mask3d", "makeup", "partial", "other")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
+RECORDING_SUFFIXES = frozenset({".hdf5", ".h5"})  # frames of a colour and a depth camera in one file
+KINDS = {
+    suffix: kind
+    for kind, suffixes in (("image", IMAGE_SUFFIXES), ("video", VIDEO_SUFFIXES), ("recording", RECORDING_SUFFIXES))
+    for suffix in suffixes
+}
+SPLITS = ("train", "dev", "test")
+
+Ignored = list[tuple[str, str]]  # (path, reason)
 
 MEDIA_SCHEMA = pa.schema(
     [
@@ -32,7 +41,7 @@ MEDIA_SCHEMA = pa.schema(
         ("label", pa.int8()),  # live 0, spoof 1
         ("attack", pa.string()),  # "" for live, else one of ATTACKS
         ("attack_detail", pa.string()),  # the dataset's own name
-        ("kind", pa.string()),  # image | video
+        ("kind", pa.string()),  # image | video | recording
         ("box", pa.list_(pa.float32(), 4)),  # x1, y1, x2, y2 in box_frame; null: none given
         ("box_frame", pa.list_(pa.float32(), 2)),  # width, height that the box refers to; null: the medium's pixels
         ("points", pa.list_(pa.float32(), 10)),  # 5 x (x, y): eyes, nose, mouth corners, image-left first
@@ -44,6 +53,7 @@ MEDIA_SCHEMA = pa.schema(
 _FLOATS = ("box", "box_frame", "points")
 _PLAIN = tuple(name for name in MEDIA_SCHEMA.names if name not in (*_FLOATS, "dataset"))
 _CHUNK = 65_536
+_MAX_LIST = 256 << 20
 _NO_TEXT = ("Cc", "Cs")  # control characters (our separators are), and bytes that are not UTF-8
 
 
@@ -54,7 +64,7 @@ class Scan:
     dataset: str
     root: Path
     media: pa.Table
-    ignored: list[tuple[str, str]]  # (path, reason)
+    ignored: Ignored
     layout: str  # which variant of the dataset's layout was recognised
 
 
@@ -84,10 +94,12 @@ class File:
         return status.st_size, status.st_mtime_ns
 
 
-def walk(root: Path, parts: tuple[str, ...], ignored: list[tuple[str, str]]) -> Iterator[File]:
+def walk(
+    root: Path, parts: tuple[str, ...], ignored: Ignored, enter: Callable[[str], bool] = lambda name: True
+) -> Iterator[File]:
     """Every file below `root`/`parts`, folder by folder in name order; linked folders are followed once.
 
-    What is left out goes to `ignored`.
+    What is left out goes to `ignored`, but for the folders whose name `enter` says no to.
 
     Raises BuildError for a folder that cannot be listed: taking it as empty would delete its media from the store.
     """
@@ -103,19 +115,39 @@ def walk(root: Path, parts: tuple[str, ...], ignored: list[tuple[str, str]]) -> 
             raise BuildError(f"{folder}: this folder cannot be listed ({error.strerror}); make it readable") from error
         folders = []
         for entry in entries:
-            path = "/".join((*here, entry.name))
-            if any(unicodedata.category(char) in _NO_TEXT for char in entry.name):
-                ignored.append((ascii(path), "its name holds control characters or is not UTF-8; rename it"))
+            if not (entry.name.isascii() and entry.name.isprintable()) and any(
+                unicodedata.category(char) in _NO_TEXT for char in entry.name
+            ):
+                path = ascii("/".join((*here, entry.name)))
+                ignored.append((path, "its name holds control characters or is not UTF-8; rename it"))
             elif _is_folder(entry):
+                if not enter(entry.name):
+                    continue
                 real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real_here, entry.name)
                 if real in seen or real_here.startswith(os.path.join(real, "")):
-                    ignored.append((path, "a folder that was already listed, or a link to one"))
+                    ignored.append(
+                        ("/".join((*here, entry.name)), "a folder that was already listed, or a link to one")
+                    )
                     continue
                 seen.add(real)
                 folders.append(((*here, entry.name), real))
             else:
                 yield File((*here, entry.name), entry)
         stack.extend(reversed(folders))
+
+
+def read_text(root: Path, path: str) -> str:
+    """A small list file below `root`, decoded; raises BuildError if it is not there or not text."""
+    try:
+        with open(root / path, "rb") as file:
+            content = file.read(_MAX_LIST + 1)
+        if len(content) > _MAX_LIST:
+            raise BuildError(f"{root / path}: larger than {_MAX_LIST >> 20} MiB, which no list of this dataset is")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise BuildError(f"{root / path}: this list of the dataset cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise BuildError(f"{root / path}: expected a text file ({error})") from error
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -153,6 +185,11 @@ class MediaTable:
         self._chunks: list[pa.RecordBatch] = []
         self._rows: list[tuple[object, ...]] = []
         self._start()
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return sum(self.counts.values())
 
     def _start(self) -> None:
         self._rows = []
