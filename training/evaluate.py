@@ -17,6 +17,7 @@ from training.errors import TrainingError
 from training.feed import Feed
 from training.loop import pick_device
 from training.metrics import Metrics
+from training.protocols import find_protocol
 from training.scoring import score_rows
 from training.splits import Rows, rows_of
 
@@ -46,10 +47,13 @@ def evaluate(
     out: Path,
     *,
     split: str = "test",
+    protocol: str | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     seen_subjects: bool = False,
 ) -> Evaluation:
-    """Score the plain crops of `split`; writes evaluation.json and scores.parquet (one row a sample) to `out`.
+    """Score the plain crops of `split`, or with `protocol` its test rows.
+
+    Writes evaluation.json and scores.parquet (one row a sample) to `out`.
 
     The threshold is the model's own, from its dev samples; the oracle is chosen here on the scored samples and is only
     for comparison with papers that do so. Raises TrainingError when the split is empty or lacks a class, or when its
@@ -58,7 +62,12 @@ def evaluate(
     net, card = load_model(model)
     place = pick_device(device)
     data = DepthDataset(store)
-    rows = rows_of(data.table, split)
+    if protocol is None:
+        rows = rows_of(data.table, split)
+    else:  # the seed of the training: what it carved off for test must be carved off here
+        seed = card["training"]["config"]["seed"]
+        selection = find_protocol(protocol).select(data.table, seed=seed, parts=("test",))
+        rows, split = selection.test, f"{selection.protocol} test"
     _refuse_seen(data, rows, card, model, allowed=seen_subjects)
     prepare_folder(out)
     feed = Feed(data, input_size=card["input"]["size"], depth_size=None, batch=64, device=place)

@@ -46,7 +46,7 @@ def finetune(store: str, out: Path, config: FinetuneConfig, progress: Progress |
     """
     device = pick_device(config.device)
     data = DepthDataset(store)
-    split = split_train_dev(data.table, seed=config.seed, dev_share=config.dev_share)
+    split = split_train_dev(data.table, seed=config.seed, dev_share=config.dev_share, protocol=config.protocol)
     model = Classifier(config.hidden)
     he_init(model, torch.Generator().manual_seed(config.seed))
     started = _load_encoder(model, config.encoder)

@@ -32,6 +32,9 @@ class TrainConfig(BaseModel):
         default=224, ge=64, description="side of the network's input; stored crops of another size are resized"
     )
     seed: int = Field(default=0, ge=0)
+    protocol: str | None = Field(
+        default=None, description="name of a protocol, or a YAML file of your own; none: the store's own splits"
+    )
     dev_share: float = Field(default=0.2, gt=0, lt=1, description="of train's subjects, if the store has no dev split")
     colour: ColourConfig | None = ColourConfig()
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -54,7 +57,7 @@ def pretrain(store: str, out: Path, config: PretrainConfig, progress: Progress |
     """
     device = pick_device(config.device)
     data = DepthDataset(store)
-    split = split_train_dev(data.table, seed=config.seed, dev_share=config.dev_share)
+    split = split_train_dev(data.table, seed=config.seed, dev_share=config.dev_share, protocol=config.protocol)
     prepare_folder(out)
     size = config.pdgan.depth_size
     feed = Feed(data, input_size=config.input_size, depth_size=size, batch=config.batch, device=device)
@@ -96,6 +99,7 @@ def lineage(data: DepthDataset, split: Split) -> dict[str, Any]:
     return {
         "store": {"path": str(data.snapshot.root), "snapshot": data.snapshot.number},
         "split": {
+            "protocol": split.protocol,
             "dev_is": split.rule,
             "train_samples": len(split.train),
             "dev_samples": len(split.dev),

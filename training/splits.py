@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from training.errors import TrainingError
+from training.protocols import Columns, find_protocol
+from training.protocols.carve import carve
 
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a store's table. rule says where dev came from; subjects are those with a name, sorted."""
+    """Rows of a store's table. rule says where dev came from; subjects are those with a name, sorted.
+
+    protocol: its name, or "" where the store's own splits are taken.
+    """
 
     train: Rows
     dev: Rows
     rule: str
     train_subjects: list[str]
     dev_subjects: list[str]
+    protocol: str = ""
 
 
-def split_train_dev(table: pa.Table, *, seed: int, dev_share: float = 0.2) -> Split:
-    """The store's own dev split if it has one, else whole subjects of train by seed; dev holds plain crops (view 0).
+def split_train_dev(table: pa.Table, *, seed: int, dev_share: float = 0.2, protocol: str | Path | None = None) -> Split:
+    """A protocol's train and dev rows (see `training.protocols`), or without one those of the store's own splits.
 
-    Subjects are ranked by a hash of (seed, subject), so one subject more never reshuffles the others. Samples without a
-    subject are kept together by medium. Raises TrainingError if a side would lack live or spoof samples.
+    The store's own dev split is taken if it has one, else whole subjects of train, by seed; samples without a subject
+    are kept together by medium. Dev holds plain crops (view 0). Raises TrainingError if a side would lack live or spoof
+    samples, and for an unknown protocol or one that the store cannot serve.
     """
+    if protocol is not None:
+        found = find_protocol(protocol).select(table, seed=seed, parts=("train", "dev"))
+        return _split(table, found.train, found.dev, found.dev_rule, found.protocol)
     split, label = _column(table, "split"), _column(table, "label")
     view0 = _column(table, "view") == 0
     train, dev = split == "train", split == "dev"
@@ -40,17 +49,23 @@ def split_train_dev(table: pa.Table, *, seed: int, dev_share: float = 0.2) -> Sp
         raise TrainingError(
             f"no samples with split 'train'; the store has {_counts(split)}. Build the train split first"
         )
-    group = np.array([s or p for s, p in zip(_column(table, "subject"), _column(table, "path"), strict=True)], np.str_)
+    columns = Columns(table)
+    names, who = columns.subjects()
     rule = "the store's dev split"
     if dev.any():
-        shared = sorted(set(group[train]) & set(group[dev]))
-        if shared:
+        shared = np.intersect1d(who[train], who[dev])
+        if len(shared):
+            some = sorted(names[i] for i in shared)[:3]
             raise TrainingError(
-                f"{len(shared)} subjects are in both train and dev, e.g. {shared[:3]}; mend the source's split"
+                f"{len(shared)} subjects are in both train and dev, e.g. {some}; mend the source's split"
             )
     else:
-        chosen = _ranked_subjects(group, label, train, seed, dev_share)
-        dev = train & np.isin(group, chosen)
+        dev = carve(columns, train, dev_share, seed)
+        if not dev.any():
+            raise TrainingError(
+                "the store has no dev split, and none can be carved from train: it has 1 subject; "
+                "a threshold needs subjects that were not trained on"
+            )
         train = train & ~dev
         rule = f"whole subjects carved from train (share {dev_share}, seed {seed}); the store has no dev split"
     dev = dev & view0
@@ -61,8 +76,12 @@ def split_train_dev(table: pa.Table, *, seed: int, dev_share: float = 0.2) -> Sp
                     f"the {name} side has no {word} samples (dev is {rule}); add {word} media of more subjects to the "
                     "store's train split, or bring a dev split"
                 )
+    return _split(table, np.flatnonzero(train), np.flatnonzero(dev), rule)
+
+
+def _split(table: pa.Table, train: Rows, dev: Rows, rule: str, protocol: str = "") -> Split:
     subject = _column(table, "subject")
-    return Split(np.flatnonzero(train), np.flatnonzero(dev), rule, _names(subject[train]), _names(subject[dev]))
+    return Split(train, dev, rule, _names(subject[train]), _names(subject[dev]), protocol)
 
 
 def rows_of(table: pa.Table, split: str) -> Rows:
@@ -108,21 +127,6 @@ def by_label(table: pa.Table, rows: Rows) -> list[Rows]:
     """[live rows, spoof rows]."""
     label = _column(table, "label")[rows]
     return [rows[label == 0], rows[label == 1]]
-
-
-def _ranked_subjects(
-    group: NDArray[np.str_], label: NDArray[np.int8], train: NDArray[np.bool_], seed: int, share: float
-) -> list[str]:
-    names = sorted(set(group[train]), key=lambda s: hashlib.sha256(f"{seed}|{s}".encode()).digest())
-    if len(names) < 2:
-        raise TrainingError(
-            f"the store has no dev split, and none can be carved from train: it has {len(names)} subject; "
-            "a threshold needs subjects that were not trained on"
-        )
-    count = min(math.ceil(round(share * len(names), 9)), len(names) - 1)
-    while count < len(names) - 1 and len(set(label[train & np.isin(group, names[:count])])) < 2:
-        count += 1
-    return names[:count]
 
 
 def _column(table: pa.Table, name: str) -> NDArray:

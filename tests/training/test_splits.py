@@ -11,7 +11,8 @@ from training.splits import BalancedSampler, by_label, rows_of, split_train_dev
 
 def table(rows):
     names = ("split", "subject", "label", "view", "path")
-    return pa.table({name: [r[i] for r in rows] for i, name in enumerate(names)})
+    columns = {name: [r[i] for r in rows] for i, name in enumerate(names)}
+    return pa.table({"dataset": ["d"] * len(rows), **columns})
 
 
 def people(count, split="train", views=1):
