@@ -6,6 +6,7 @@ depend on the plan and the config alone: not on batch size, worker, or how often
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,8 @@ from tasks.plan import ShardPlan
 from tasks.quality import Quality, judge
 from tasks.read import Frame, read_frames
 from tasks.read_ahead import ReadAhead
+from tasks.tracks import Box, Points, read_track
+from tasks.upright import choose_turn, turned
 from tasks.warp import Affine, affine_scale, apply_affine, warp
 
 Timings = dict[str, float]  # stage -> seconds; `read` runs beside the others, `wait` is what they waited for it
@@ -52,6 +55,7 @@ class _Face:
     box_source: str = "given"
     score: float = math.nan
     points: npt.NDArray[np.float32] | None = None  # (5, 2)
+    given: tuple[Box, Points] | None = None  # the dataset's face in this frame of a video
     alignment: Alignment | None = None  # None for a spoof, but where spoofs are to have masks
     quality: Quality | None = None
 
@@ -109,9 +113,10 @@ def _read(plan: ShardPlan, config: BuildConfig, timings: Timings) -> Iterator[_F
         number = -1
         started = time.perf_counter()
         try:
-            for number, image in read_frames(root / medium["path"], medium["kind"], config.read):
+            for face in _faces(root, medium, config):
                 timings["read"] += time.perf_counter() - started
-                yield _Face(medium, number, image)
+                number = face.number
+                yield face
                 started = time.perf_counter()
         except MediumError as error:
             # after good frames: the rest of a video that breaks off, noted at the first frame that is missing
@@ -120,6 +125,25 @@ def _read(plan: ShardPlan, config: BuildConfig, timings: Timings) -> Iterator[_F
             error = MediumError(error.reason, error.detail.replace(f"{root}/", ""))
             yield _Face(medium, missing, np.zeros((0, 0, 3), np.uint8), error)
         timings["read"] += time.perf_counter() - started
+
+
+def _faces(root: Path, medium: dict[str, Any], config: BuildConfig) -> Iterator[_Face]:
+    """The frames of one medium, upright, with the dataset's own face in each where it ships one.
+
+    Raises MediumError as `read_frames` and `read_track` do.
+    """
+    extra = json.loads(medium["extra"])
+    track = read_track(root, extra["track"]) if "track" in extra else None
+    turns, turn = extra.get("turns"), None
+    for number, image in read_frames(root / medium["path"], medium["kind"], config.read):
+        if turns and turn is None and (detector := detector_of(config.detect)):
+            turn = choose_turn(image, turns, detector)
+            if turn is not None:
+                medium = {**medium, "extra": json.dumps({**extra, "turned": turn})}
+        if turn:  # the dataset's boxes are in the picture as it was
+            yield _Face(medium, number, turned(image, turn))
+        else:
+            yield _Face(medium, number, image, given=track.at(number) if track else None)
 
 
 def _batches(faces: Iterable[_Face], limit: int, timings: Timings) -> Iterator[list[_Face]]:
@@ -167,6 +191,9 @@ def _detect(batch: list[_Face], config: BuildConfig) -> None:
 
 def _given(face: _Face) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None]:
     """The dataset's box (4,) and points (5, 2) in pixels of the frame."""
+    if face.given is not None:
+        given_box, given_points = face.given
+        return given_box, given_points if np.isfinite(given_points).all() else None
     height, width = face.image.shape[:2]
     frame = face.medium["box_frame"]
     scale = np.array([width / frame[0], height / frame[1]] if frame else [1.0, 1.0], np.float32)

@@ -86,7 +86,8 @@ def parse_track(text: str, fields: str, where: str) -> Track:
 
 def _face(values: Mapping[str, float]) -> tuple[float, ...]:
     """Box and five points of one line, flat."""
-    eyes = tuple(values.get(name, np.nan) for name in ("rx", "ry", "lx", "ly"))
+    eyes = tuple(values.get(name, 0.0) for name in ("rx", "ry", "lx", "ly"))
+    eyes = eyes if any(eyes) else (np.nan,) * 4
     if "x1" in values:
         box = (values["x1"], values["y1"], values["x2"], values["y2"])
     elif "x" in values:

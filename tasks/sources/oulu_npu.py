@@ -27,7 +27,11 @@ def _meaning(tokens: Tokens) -> Meaning:
         attack,
         detail,
         session=tokens["session"],
-        extra={"device": f"phone-{tokens['phone']}", "illumination": f"session-{tokens['session']}"},
+        extra={
+            "phone": int(tokens["phone"]),
+            "device": f"phone-{tokens['phone']}",
+            "illumination": f"session-{tokens['session']}",
+        },
     )
 
 

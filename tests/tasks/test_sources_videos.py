@@ -46,7 +46,8 @@ def test_oulu_npu(tmp_path: Path) -> None:
         "Train_files/1_1_01_1.avi": ("train", "01", 0, "", "", "1", "video"),
         "Train_files/6_2_20_3.avi": ("train", "20", 1, "print", "print2", "2", "video"),
     }
-    assert extras(found)["Train_files/6_2_20_3.avi"] == {"device": "phone-6", "illumination": "session-2"}
+    about = {"phone": 6, "device": "phone-6", "illumination": "session-2"}
+    assert extras(found)["Train_files/6_2_20_3.avi"] == about
     assert extras(found)["Train_files/1_1_01_1.avi"]["track"]["bytes"] == 28
     assert tracks(found) == {
         path: (path.replace(".avi", ".txt"), "frame rx ry lx ly")
