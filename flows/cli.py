@@ -49,6 +49,15 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
+class Fusion(StrEnum):
+    """How the scores of a video's frames become one."""
+
+    mean = "mean"
+    median = "median"
+    max = "max"
+    min = "min"
+
+
 class Size(StrEnum):
     """How much the demo simulates."""
 
@@ -195,12 +204,21 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="folder of a trained model")],
     out: OutOption,
     split: Annotated[str, typer.Option(help="split to score")] = "test",
+    threshold: Annotated[
+        str, typer.Option(help="of those that the model carries from dev: eer, bpcer10/5/1, apcer10/5/1")
+    ] = "eer",
+    fusion: Annotated[Fusion, typer.Option(help="how the frames of a video become one score")] = Fusion.mean,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="column or key of `extra` to break down by; repeat; default: all"),
+    ] = None,
     seen_subjects: Annotated[bool, typer.Option("--seen-subjects", help="score trained-on subjects too")] = False,
 ) -> None:
     """APCER, BPCER, ACER, HTER, EER, AUC and F1 at the model's own threshold, the oracle beside it."""
     from flows.run import run_evaluate
 
-    run_evaluate(store, model, out, split, seen_subjects=seen_subjects)
+    options = {"threshold": threshold, "fusion": fusion.value, "groups": by, "seen_subjects": seen_subjects}
+    run_evaluate(store, model, out, split, options)
 
 
 @app.command()

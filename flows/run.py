@@ -13,6 +13,7 @@ from tasks.sources import SOURCES
 if TYPE_CHECKING:
     from flows.build_depth import BuildSummary, Source
     from training.evaluate import Evaluation
+    from training.intervals import Interval
 
 console = Console()
 
@@ -104,13 +105,13 @@ def run_finetune(store: str, out: Path, options: dict[str, Any]) -> str:
     return folder
 
 
-def run_evaluate(store: str, model: Path, out: Path, split: str, *, seen_subjects: bool) -> "Evaluation":
-    """Run the evaluate flow and print its figures."""
+def run_evaluate(store: str, model: Path, out: Path, split: str, options: dict[str, Any]) -> "Evaluation":
+    """Run the evaluate flow (options: its other parameters) and print its figures."""
     from flows.api import prefect_api
     from flows.train import evaluate
 
     with prefect_api():
-        result = evaluate(store, str(model), str(out), split, seen_subjects)
+        result = evaluate(store, str(model), str(out), split, **options)
     show_evaluation(result)
     return result
 
@@ -118,10 +119,27 @@ def run_evaluate(store: str, model: Path, out: Path, split: str, *, seen_subject
 def show_evaluation(result: "Evaluation") -> None:
     """Print the figures at the dev threshold and, beside them, at the oracle's."""
     table = Table(
-        "", "dev threshold", "oracle (chosen on the test scores)", title=f"{result.split} split", title_justify="left"
+        "",
+        f"dev threshold ({result.threshold})",
+        "95 %",
+        "oracle (chosen on the test scores)",
+        title=f"{result.split} split",
+        title_justify="left",
     )
+    known = {**result.samples.intervals, **result.samples.bootstrap}
     for name in ("threshold", "APCER", "BPCER", "ACER", "HTER", "F1", "accuracy", "AUC", "EER"):
-        table.add_row(name, *(f"{getattr(figures, name.lower()):.4f}" for figures in (result.metrics, result.oracle)))
+        fixed, oracle = (f"{getattr(figures, name.lower()):.4f}" for figures in (result.metrics, result.oracle))
+        table.add_row(name, fixed, _bounds(known.get(name.lower())), oracle)
     for attack, rate in result.metrics.apcer_per_attack.items():
-        table.add_row(f"APCER {attack}", f"{rate:.4f}", f"{result.oracle.apcer_per_attack[attack]:.4f}")
+        bounds = _bounds(known[f"apcer:{attack}"])
+        table.add_row(f"APCER {attack}", f"{rate:.4f}", bounds, f"{result.oracle.apcer_per_attack[attack]:.4f}")
     console.print(table)
+    for kind in result.non_response:
+        if kind.unscored:
+            console.print(f"no score: {kind.unscored} of {kind.presentations - kind.unlabelled} {kind.kind}")
+    if result.seen_subjects:
+        console.print(f"{len(result.seen_subjects)} of these subjects were trained on: the rates flatter", style="bold")
+
+
+def _bounds(interval: "Interval | None") -> str:
+    return f"{interval.low:.4f} .. {interval.high:.4f}" if interval else ""

@@ -12,6 +12,7 @@ from prefect import flow
 from prefect.events import emit_event
 
 from flows.progress import Advance, progress_line
+from training.breakdown import Fusion
 from training.evaluate import Evaluation
 from training.evaluate import evaluate as run_evaluation
 from training.finetune import FinetuneConfig
@@ -58,17 +59,38 @@ def finetune(store: str, out: str, config: FinetuneConfig | None = None) -> str:
 
 
 @flow(name="evaluate", flow_run_name="evaluate {model}", persist_result=False)
-def evaluate(store: str, model: str, out: str, split: str = "test", seen_subjects: bool = False) -> Evaluation:
-    """Score a split with the threshold that the model carries from its dev split.
+def evaluate(
+    store: str,
+    model: str,
+    out: str,
+    split: str = "test",
+    threshold: str = "eer",
+    fusion: Fusion = "mean",
+    groups: list[str] | None = None,
+    seen_subjects: bool = False,
+) -> Evaluation:
+    """Score a split with a threshold that the model carries from its dev split.
 
     Args:
         store: a store, or one snapshot of it as `path@number`.
         model: folder of a trained model.
         out: folder for evaluation.json and scores.parquet.
         split: the split to score.
+        threshold: its name in the model: eer; bpcer10, bpcer5, bpcer1, apcer10, ... for a rate of at most 10 % on dev.
+        fusion: how the frames of one video become one score.
+        groups: columns, or keys of `extra`, to break rates down by; None takes all that group.
         seen_subjects: score subjects that the model was trained on too; its error rates then flatter.
     """
-    return run_evaluation(store, Path(model), Path(out), split=split, seen_subjects=seen_subjects)
+    return run_evaluation(
+        store,
+        Path(model),
+        Path(out),
+        split=split,
+        threshold=threshold,
+        fusion=fusion,
+        groups=groups,
+        seen_subjects=seen_subjects,
+    )
 
 
 @flow(name="train-liveness", flow_run_name="train-liveness {store}", persist_result=False)

@@ -118,5 +118,6 @@ def _card(
             "dev_eer": metrics.equal_error_rate(scores),
             "dev_auc": metrics.auc(scores),
         },
+        "thresholds": {name: asdict(other) for name, other in metrics.dev_thresholds(scores).items()},
         "training": {**started, "config": config.model_dump(mode="json")},
     }

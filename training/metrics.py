@@ -7,12 +7,14 @@ of F1 and of the ROC. Names as in ISO/IEC 30107-3 and the OULU-NPU / Replay-Atta
     BPCER    share of the live samples that are refused               ACER   (APCER + BPCER) / 2
     HTER     (pooled attack acceptance + BPCER) / 2                   EER    where pooled acceptance meets BPCER
 
-PDGAN (arXiv 2101.00200, 4.2) pools the attacks, so its "ACER" is the HTER here.
+PDGAN (arXiv 2101.00200, 4.2) pools the attacks, so its "ACER" is the HTER here. How sure the rates are is said by
+`training.intervals`, how they differ between groups by `training.breakdown`.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from training.errors import TrainingError
 
 Floats = NDArray[np.float64]
+LIMITS = (0.10, 0.05, 0.01)  # BPCER10, BPCER20 and BPCER100 of ISO/IEC 30107-3; thresholds are kept for the same rates
+FPRS = (0.01, 0.005, 0.001)
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,10 @@ class Threshold:
     """A threshold with the set it came from; digest is that set's `Scores.digest()`."""
 
     value: float
-    rule: Literal["eer", "oracle", "given"]
+    rule: Literal["eer", "bpcer", "apcer", "oracle", "given"]
     source: str
     digest: str = ""
+    limit: float | None = None  # of the rules bpcer and apcer: the rate that the source's samples stay within
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,24 @@ class Metrics:
     accuracy: float
 
 
+@dataclass(frozen=True)
+class OperatingPoint:
+    """One point of a set's own curve: the best `rate` among all thresholds that keep `limited` at most `limit`.
+
+    reached: what `limited` is there. resolved: False where a single error is already more than `limit`, because the set
+    (of `limited`'s smallest species) has fewer than 1 / limit samples; the rate is then the one at no error at all.
+    """
+
+    rate: str
+    limited: str
+    limit: float
+    positive_class: str
+    value: float
+    threshold: float
+    reached: float
+    resolved: bool
+
+
 def accepted(sorted_scores: Floats, threshold: ArrayLike) -> Floats:
     """Share of ascending scores that are `>=` each threshold; same shape as threshold."""
     return 1.0 - np.searchsorted(sorted_scores, threshold, side="left") / len(sorted_scores)
@@ -143,10 +166,31 @@ def thresholds_between(scores: Floats) -> Floats:
 
 def eer_threshold(scores: Scores) -> Threshold:
     """Where |pooled attack acceptance - BPCER| is least (of two such, the one with the lower mean of both)."""
-    t = thresholds_between(scores.score)
-    far, frr = accepted(scores.spoof, t), 1.0 - accepted(scores.live, t)
+    t, far, frr = error_curve(scores)
     best = np.lexsort((far + frr, np.abs(far - frr)))[0]
     return Threshold(float(t[best]), "eer", scores.name, scores.digest())
+
+
+def bpcer_threshold(scores: Scores, limit: float) -> Threshold:
+    """The strictest threshold that refuses at most the share `limit` of the live samples."""
+    t = thresholds_between(scores.score)
+    bpcer = 1.0 - accepted(scores.live, t)
+    at = np.flatnonzero(_within(bpcer, limit))[-1]  # the lowest threshold refuses nobody: there is always one
+    return Threshold(float(t[at]), "bpcer", scores.name, scores.digest(), limit)
+
+
+def apcer_threshold(scores: Scores, limit: float) -> Threshold:
+    """The most lenient threshold at which at most the share `limit` of every attack species is accepted."""
+    t = thresholds_between(scores.score)
+    at = np.flatnonzero(_within(_worst(scores, t), limit))[0]  # the highest threshold accepts nothing
+    return Threshold(float(t[at]), "apcer", scores.name, scores.digest(), limit)
+
+
+def dev_thresholds(scores: Scores) -> dict[str, Threshold]:
+    """What a model file carries, by name: eer; bpcer10, apcer10, ... for a rate of at most 10 % (5, 1) on dev."""
+    rules: dict[str, Callable[[Scores, float], Threshold]] = {"bpcer": bpcer_threshold, "apcer": apcer_threshold}
+    limited = {f"{name}{limit:.0%}"[:-1]: rule(scores, limit) for name, rule in rules.items() for limit in LIMITS}
+    return {"eer": eer_threshold(scores), **limited}
 
 
 def oracle_threshold(scores: Scores) -> Threshold:
@@ -154,9 +198,8 @@ def oracle_threshold(scores: Scores) -> Threshold:
 
     The papers' tables are made with it. Of equally good thresholds the lowest is returned.
     """
-    t = thresholds_between(scores.score)
-    cost = accepted(scores.spoof, t) + 1.0 - accepted(scores.live, t)
-    return Threshold(float(t[np.argmin(cost)]), "oracle", scores.name, scores.digest())
+    t, far, frr = error_curve(scores)
+    return Threshold(float(t[np.argmin(far + frr)]), "oracle", scores.name, scores.digest())
 
 
 def measure(scores: Scores, threshold: Threshold, *, oracle: bool = False) -> Metrics:
@@ -229,3 +272,38 @@ def error_curve(scores: Scores) -> tuple[Floats, Floats, Floats]:
     """
     t = thresholds_between(scores.score)
     return t, accepted(scores.spoof, t), 1.0 - accepted(scores.live, t)
+
+
+def operating_points(scores: Scores) -> list[OperatingPoint]:
+    """BPCER at an APCER (worst species) of 10, 5 and 1 % (BPCER10, 20, 100), TPR at an FPR of 1, .5 and .1 %.
+
+    TPR at FPR is used in two ways, so the positive class is named: with live positive the FPR is the pooled APCER
+    (CASIA-SURF), with spoof positive it is the BPCER (CelebA-Spoof). Points of the set's own curve: like its EER they
+    tell how well the scores separate, not what a threshold that was fixed before would do.
+    """
+    t, pooled, bpcer = error_curve(scores)
+    smallest = min(len(scores.species(a)) for a in scores.attacks)
+    curves = [
+        ("BPCER", "APCER", "live", bpcer, _worst(scores, t), smallest, LIMITS, np.argmin),
+        ("TPR", "FPR", "live", 1 - bpcer, pooled, len(scores.spoof), FPRS, np.argmax),
+        ("TPR", "FPR", "spoof", 1 - pooled, bpcer, len(scores.live), FPRS, np.argmax),
+    ]
+    points = []
+    for rate, limited, positive, values, limiting, count, limits, best in curves:
+        for limit in limits:
+            allowed = np.flatnonzero(_within(limiting, limit))
+            at = allowed[best(values[allowed])]
+            figures = float(values[at]), float(t[at]), float(limiting[at])
+            points.append(OperatingPoint(rate, limited, limit, positive, *figures, resolved=count * limit >= 1))
+    return points
+
+
+def _worst(scores: Scores, thresholds: Floats) -> Floats:
+    """APCER, the worst species', at each threshold."""
+    rates: Floats = np.max([accepted(scores.species(a), thresholds) for a in scores.attacks], axis=0)
+    return rates
+
+
+def _within(rates: Floats, limit: float) -> NDArray[np.bool_]:
+    """rates <= limit, for rates that are counts over a whole number and carry its rounding error."""
+    return rates <= limit + 1e-12
