@@ -65,9 +65,11 @@ def build_shards(
             return None
         order.append(plan.name)
         running[plan.name] = plan
-        return client.submit(_on_worker, plan, config, store, stop, key=f"shard-{plan.name}", pure=False)
+        return client.submit(
+            _on_worker, plan, config, store, stop, key=f"shard-{plan.name}", pure=False, resources=resources
+        )
 
-    workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    workers, resources = place(client, config)
     first = [future for _ in range(workers * WINDOW_PER_WORKER) if (future := submit())]
     collected = as_completed(first)
     for future in collected:
@@ -89,6 +91,19 @@ def build_shards(
             f"continues. First: shard {name}: {type(error).__name__}: {error}"
         )
     return [done[name] for name in order]
+
+
+def place(client: Client, config: BuildConfig) -> tuple[int, dict[str, float]]:
+    """How many workers will build, and the Dask resources that a shard asks for.
+
+    On a cluster with workers of the resource `GPU` (`dask worker --resources GPU=1`) shards that PRNet aligns go to
+    those, one at a time each; other aligners run on the CPU, so every worker will do.
+    """
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    on_gpu = sum(worker["resources"].get("GPU", 0) >= 1 for worker in workers)
+    if on_gpu and config.align.aligner == "prnet" and config.align.prnet_engine == "torch":
+        return on_gpu, {"GPU": 1}
+    return max(1, len(workers)), {}
 
 
 def _on_worker(plan: ShardPlan, config: BuildConfig, store: str, stop: str) -> tuple[ShardInfo, Timings]:

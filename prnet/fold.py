@@ -87,7 +87,7 @@ class Folded(nn.Module):
         self.dtype = dtype
         blocks = [_Block(cast(Block, block)) for block in network.blocks]
         layers = [_conv_norm(cast(ConvNorm, layer)) for layer in network.decoder]
-        self.body = nn.Sequential(_conv_norm(network.stem), *blocks, *layers[:-TAIL])
+        self.body: nn.Module = nn.Sequential(_conv_norm(network.stem), *blocks, *layers[:-TAIL])
         self.tail = nn.Sequential(*layers[-TAIL:])
         self.body.to(dtype)
         for weight in self.parameters():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import overload
+from typing import Literal, overload
 
 import numpy as np
 import torch
@@ -12,11 +12,13 @@ from torch import Tensor
 
 from prnet.fold import Folded
 from prnet.network import Resfcn256
+from prnet.transfer import to_device
 from prnet.uv import UVLayout
 from prnet.weights_file import read_weights
 
 # activations of more crops than this do not stay in a core's cache: 54 ms a crop at 2, 68 ms at 8 (one thread)
 CPU_BATCH = 2
+Engine = Literal["torch", "openvino"]
 
 
 class PRNet:
@@ -33,11 +35,12 @@ class PRNet:
         *,
         device: str | torch.device = "auto",
         dtype: torch.dtype | None = None,
+        engine: Engine = "torch",
         about: dict[str, object] | None = None,
         weights_sha256: str = "",
     ) -> None:
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = "cuda" if engine == "torch" and torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
         if dtype is None:
             dtype = torch.bfloat16 if self.device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
@@ -45,15 +48,30 @@ class PRNet:
         self.layout, self.size, self.reach = layout, network.size, network.reach
         self.about = about or {}
         self.weights_sha256 = weights_sha256
-        self.network = Folded(network, dtype).to(self.device).eval()
+        if engine == "openvino":
+            from prnet.openvino_engine import OpenVINOBody
+
+            if self.device.type != "cpu":
+                raise ValueError(f"engine openvino runs on the CPU, not on {self.device}")
+            self.network = Folded(network).eval()
+            self.network.body = OpenVINOBody(self.network.body, self.size, CPU_BATCH, dtype)
+        else:
+            self.network = Folded(network, dtype).to(self.device).eval()
         self._vertex_index = torch.from_numpy(layout.vertex_index).to(self.device)
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "auto", dtype: torch.dtype | None = None) -> PRNet:
+    def load(
+        cls,
+        path: str | Path,
+        device: str | torch.device = "auto",
+        dtype: torch.dtype | None = None,
+        engine: Engine = "torch",
+    ) -> PRNet:
         """Load `prnet.safetensors`, as `import_checkpoint` writes it.
 
         `device`: "auto" is CUDA if there is one, else the CPU. `dtype`: of all but the last three layers; None is
-        bfloat16 on CUDA and float32 elsewhere. Raises WeightsError if the file is missing, damaged or another one.
+        bfloat16 on CUDA and float32 elsewhere. `engine`: "openvino" runs on the CPU and needs that extra. Raises
+        WeightsError if the file is missing, damaged or another one, or the engine is not installed.
         """
         weights = read_weights(path)
         return cls(
@@ -61,6 +79,7 @@ class PRNet:
             weights.layout,
             device=device,
             dtype=dtype,
+            engine=engine,
             about=weights.about,
             weights_sha256=weights.sha256,
         )
@@ -100,20 +119,23 @@ class PRNet:
         if not len(batch):
             return torch.empty(0, 3, self.size, self.size, device=self.device)
         with torch.no_grad():
-            if batch.dtype == torch.uint8:
-                pixels = batch.to(self.device, non_blocking=True).float().div_(255)
-            elif batch.is_floating_point():
-                pixels = batch.to(self.device, torch.float32)
-                low, high = pixels.aminmax()
+            if batch.dtype != torch.uint8 and not batch.is_floating_point():
+                raise ValueError(f"crops: expected uint8 or floating RGB, got {batch.dtype}")
+            if batch.is_floating_point():
+                low, high = batch.aminmax()
                 if not (low >= 0 and high <= 1.001):
                     raise ValueError(f"crops: floating crops must be in [0, 1], got {low:.3g}..{high:.3g}")
-            else:
-                raise ValueError(f"crops: expected uint8 or floating RGB, got {batch.dtype}")
-            pixels = pixels.permute(0, 3, 1, 2)
             if self.device.type == "cpu":
-                maps = torch.cat([self.network(part) for part in pixels.split(CPU_BATCH)])
+                parts = iter(batch.cpu().split(CPU_BATCH))
+            elif batch.is_cuda:
+                parts = iter([batch.to(self.device)])
             else:
-                # float32 means float32 here: TF32 would round to 10 bits
-                with torch.backends.cudnn.flags(enabled=True, allow_tf32=self.dtype != torch.float32, benchmark=True):
-                    maps = self.network(pixels)
-            return maps * self.reach
+                parts = to_device(batch, self.device)
+            return torch.cat([self._run(part) for part in parts]).mul_(self.reach)
+
+    def _run(self, crops: Tensor) -> Tensor:
+        """(B,S,S,3) on this model's device -> (B,3,S,S) float32 in (0, 1)."""
+        pixels = crops.float().div_(255) if crops.dtype == torch.uint8 else crops.float()
+        # float32 means float32 here: TF32 would round to 10 bits
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=self.dtype != torch.float32, benchmark=True):
+            return self.network(pixels.permute(0, 3, 1, 2))

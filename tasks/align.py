@@ -33,7 +33,15 @@ class AlignConfig(BaseModel):
     face_landmarker: Path | None = Field(
         default=None, description="your own face_landmarker.task; None: the packaged one"
     )
-    prnet_weights: Path | None = Field(default=None, description="prnet.safetensors")
+    prnet_weights: Path | None = Field(
+        default=None, description="prnet.safetensors, imported or trained; None: the small network that comes along"
+    )
+    prnet_engine: Literal["torch", "openvino"] = Field(
+        default="torch", description="openvino: faster on a CPU (extra `openvino`)"
+    )
+    prnet_precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="auto: bfloat16 on CUDA, float32 on a CPU"
+    )
     # measured, error in inter-ocular distances after 1, 2, 3 passes: from a detector's box 0.01, 0.005, 0.003; from a
     # box that is 1.4 times too large 0.09, 0.02, 0.006
     passes: int = Field(

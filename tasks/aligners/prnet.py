@@ -1,39 +1,42 @@
-"""PRNet as an aligner: 43,867 vertices a face (Feng et al. 2018, arXiv 1803.07835), with weights that the user imports.
+"""PRNet as an aligner: tens of thousands of vertices a face (Feng et al. 2018, arXiv 1803.07835).
 
 The released weights may be used for research at best and are not part of this program; `pseudodepth prnet import` makes
-`prnet.safetensors` from them.
+`prnet.safetensors` from them. A small network of our own training comes along.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.align import FIVE_OF_68, AlignConfig
-from tasks.errors import BuildError
 
 if TYPE_CHECKING:
     from prnet import PRNet
 
-# where settings look when they are told nothing else
-DEFAULT_WEIGHTS = Path.home() / ".cache" / "pseudodepth" / "prnet.safetensors"
+# a small network, trained by `pseudodepth prnet train`; docs/prnet.md says on what and how good it is
+EMBEDDED_WEIGHTS = files("prnet") / "weights" / "slim.safetensors"
 # an edge this many times the mean spacing of the vertices is a tear in the surface; on a face the longest are 4-5
 TEAR = 10.0
 
 
 def load(config: AlignConfig) -> PRNetAligner:
-    """The network with the weights at `config.prnet_weights`; BuildError if not given, WeightsError if unusable."""
-    if config.prnet_weights is None:
-        raise BuildError(
-            "aligner prnet: no weights are configured. Make them with `pseudodepth prnet import CHECKPOINT --uv DIR "
-            f"-o {DEFAULT_WEIGHTS}` and set prnet_weights to that file, or choose the aligner facemesh"
-        )
+    """The network with the weights at `config.prnet_weights`, else the embedded ones.
+
+    Raises WeightsError if the weights or the engine cannot be used.
+    """
+    import torch
+
     from prnet import PRNet
 
-    return PRNetAligner(PRNet.load(config.prnet_weights))
+    dtype = None if config.prnet_precision == "auto" else getattr(torch, config.prnet_precision)
+    if config.prnet_weights is not None:
+        return PRNetAligner(PRNet.load(config.prnet_weights, dtype=dtype, engine=config.prnet_engine))
+    with as_file(EMBEDDED_WEIGHTS) as path:
+        return PRNetAligner(PRNet.load(path, dtype=dtype, engine=config.prnet_engine))
 
 
 class PRNetAligner:

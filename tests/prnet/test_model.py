@@ -114,3 +114,31 @@ def test_writing_weights_twice_gives_the_same_bytes_and_leaves_nothing_else(tmp_
 def test_import_of_the_package_is_cheap():
     code = "import sys, prnet; assert 'torch' not in sys.modules; prnet.PRNet; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_openvino_computes_the_same_maps_for_any_number_of_crops(weights, model):
+    pytest.importorskip("openvino", reason="an extra")
+    fast = PRNet.load(weights, engine="openvino")
+    assert fast.device.type == "cpu"
+    for count in (1, 2, 5):
+        batch = crops(count, seed=count)
+        np.testing.assert_allclose(fast.positions(batch), model.positions(batch), atol=1e-3)
+    with pytest.raises(ValueError, match="float16"):
+        PRNet.load(weights, engine="openvino", dtype=torch.float16)
+    with pytest.raises(ValueError, match="runs on the CPU"):
+        PRNet.load(weights, engine="openvino", device="cuda")
+
+
+def test_an_engine_that_is_not_installed_names_its_extra(weights, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(WeightsError, match=r"pseudodepth\[openvino\]"):
+        PRNet.load(weights, engine="openvino")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_crops_from_the_host_and_from_the_device_give_the_same_on_cuda(weights):
+    gpu = PRNet.load(weights, device="cuda", dtype=torch.float32)
+    batch = crops(150)  # two full steps and a rest
+    from_host = gpu.positions(batch)
+    torch.testing.assert_close(gpu.positions(torch.from_numpy(batch).cuda()).cpu().numpy(), from_host)
+    np.testing.assert_allclose(from_host, PRNet.load(weights, device="cpu").positions(batch), atol=2e-2)
