@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.cluster import DaskConfig, dask_client
 from flows.fanout import build_shards, stop_flag
+from flows.interrupt import refuse_if_interrupted
 from flows.progress import progress_line
 from storage.shard_info import ShardInfo
 from storage.snapshot import Snapshot, Store
@@ -119,6 +120,7 @@ def build_depth(
             discard_shard(store, info)
         return summarise(current, scans, work, started, committed=False)
     refuse_empty(work, built)
+    refuse_if_interrupted()
     snapshot = commit(target, [*work.keep, *built], current, config, scans)
     summary = summarise(snapshot, scans, work, started, committed=True)
     summary.stage_seconds = dict(stage_seconds)

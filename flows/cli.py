@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from flows.cli_prnet import app as prnet_app
-from flows.interrupt import terminate_as_interrupt
+from flows.interrupt import end_orderly
 from flows.progress import progress_line
 from flows.settings import prepare_environment, settings
 from prnet.errors import WeightsError
@@ -68,7 +68,7 @@ class Size(StrEnum):
 def main() -> None:
     """Run the command line; a known error is one line on stderr and exit code 2."""
     prepare_environment()
-    terminate_as_interrupt()
+    end_orderly()
     try:
         app()
     except (BuildError, StoreError, TrainingError, WeightsError) as error:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from distributed import Client, Event, Future, as_completed
 
+from flows.interrupt import refuse_if_interrupted
 from storage.shard_info import ShardInfo
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
@@ -73,6 +74,7 @@ def build_shards(
     first = [future for _ in range(workers * WINDOW_PER_WORKER) if (future := submit())]
     collected = as_completed(first)
     for future in collected:
+        refuse_if_interrupted()
         name = future.key.removeprefix("shard-")
         plan = running.pop(name)
         error = future.exception()
