@@ -18,10 +18,12 @@ from typing import Any
 from distributed import Client
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
+from prefect.assets import add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.assets import asset
 from flows.cluster import DaskConfig, dask_client
 from flows.fanout import build_shards, stop_flag
 from flows.interrupt import refuse_if_interrupted
@@ -121,7 +123,10 @@ def build_depth(
         return summarise(current, scans, work, started, committed=False)
     refuse_empty(work, built)
     refuse_if_interrupted()
-    snapshot = commit(target, [*work.keep, *built], current, config, scans)
+    into = commit.with_options(
+        assets=[asset(store, "store")], asset_deps=[asset(str(s.root), s.dataset) for s in scans]
+    )
+    snapshot = into(target, [*work.keep, *built], current, config, scans)
     summary = summarise(snapshot, scans, work, started, committed=True)
     summary.stage_seconds = dict(stage_seconds)
     announce(summary)
@@ -174,7 +179,7 @@ def build_split(
     return build_shards(client, plans, config, store, stop, finished)
 
 
-@task(name="commit", cache_policy=NO_CACHE, persist_result=False)
+@materialize("pseudodepth://store", name="commit", cache_policy=NO_CACHE, persist_result=False)
 def commit(
     store: Store, shards: list[ShardInfo], current: Snapshot | None, config: BuildConfig, scans: list[Scan]
 ) -> Snapshot:
@@ -193,7 +198,9 @@ def commit(
         "config_digest": config.digest(),
         "models": config.models(),
     }
-    return store.commit(shards, parent=current, config=config.model_dump(mode="json"), lineage=lineage)
+    snapshot = store.commit(shards, parent=current, config=config.model_dump(mode="json"), lineage=lineage)
+    add_asset_metadata(asset(str(store.root), "store"), {"snapshot": snapshot.number, **snapshot.counts})
+    return snapshot
 
 
 def summarise(snapshot: Snapshot, scans: list[Scan], work: Plan, started: float, *, committed: bool) -> BuildSummary:

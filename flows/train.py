@@ -7,12 +7,20 @@ prefect deployment run train-liveness/train-liveness -p store=...
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from prefect import flow
+from prefect import flow, get_run_logger
+from prefect.assets import materialize
+from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
+from prefect.runtime import flow_run
+from prefect.states import Completed, State
 
+from flows.assets import asset
 from flows.progress import Advance, progress_line
 from training.breakdown import Fusion
+from flows.train_policy import TrainPolicy, claim, note_trained, reason_to_wait
+from storage.snapshot import open_snapshot
 from training.evaluate import Evaluation
 from training.evaluate import evaluate as run_evaluation
 from training.finetune import FinetuneConfig
@@ -100,7 +108,8 @@ def train_liveness(
     pretraining: PretrainConfig | None = None,
     finetuning: FinetuneConfig | None = None,
     notes: dict[str, Any] | None = None,
-) -> Evaluation:
+    policy: TrainPolicy | None = None,
+) -> Evaluation | State:
     """pretrain-gan → finetune → evaluate → report.html, all under `out`.
 
     Args:
@@ -109,16 +118,33 @@ def train_liveness(
         pretraining: PDGAN's settings.
         finetuning: the classifier's settings; its encoder is the one that was just pre-trained.
         notes: lines for the report, such as the error against a known truth.
+        policy: train only if the snapshot is worth it, and once; the run then ends as `Skipped`. Without one: always.
     """
     folder = Path(out)
+    if policy is not None:
+        wait = reason_to_wait(store, folder, policy) or claim(folder, UUID(flow_run.get_id()))
+        if wait:
+            get_run_logger().info("not trained: %s", wait)
+            return Completed(name="Skipped", message=wait)
     gan = pretrain_gan(store, str(folder / "gan"), pretraining)
     config = (finetuning or FinetuneConfig()).model_copy(update={"encoder": Path(gan)})
     model = finetune(store, str(folder / "model"), config)
     result = evaluate(store, model, str(folder / "evaluation"))
     report = write_report(store, Path(gan), Path(model), result, folder / "report.html", extra=notes or {})
+    made = asset(model, f"liveness model {folder.name}")
+    finish.with_options(assets=[made], asset_deps=[asset(store, "store")])(store, folder, str(report))
+    return result
+
+
+@materialize("pseudodepth://model", name="finish", cache_policy=NO_CACHE, persist_result=False)
+def finish(store: str, folder: Path, report: str) -> None:
+    """Say that the model of a snapshot is complete: beside it, and to whoever waits for the event."""
+    note_trained(folder, store, open_snapshot(store).counts["rows"])
     emit_event(
         event=MODEL_TRAINED,
-        resource={"prefect.resource.id": f"pseudodepth.model.{folder.name}", "pseudodepth.model.path": model},
-        payload={"store": store, "model": model, "report": str(report)},
+        resource={
+            "prefect.resource.id": f"pseudodepth.model.{folder.name}",
+            "pseudodepth.model.path": str(folder / "model"),
+        },
+        payload={"store": store, "model": str(folder / "model"), "report": report},
     )
-    return result

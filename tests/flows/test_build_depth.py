@@ -161,7 +161,7 @@ def test_ctrl_c_ends_a_build_soon_says_so_and_leaves_nothing_half_done(simulated
     os.killpg(build.pid, signal.SIGINT)  # a terminal tells the whole group
     error = build.communicate(timeout=60)[1]
     assert build.returncode == 130, error[-4000:]
-    # Dask may say after it that a client met its closed loop; it was 161 lines when workers and server were interrupted too
+    # Dask may add that a client met its closed loop; it was 161 lines when workers and server were interrupted too
     assert "pseudodepth: interrupted; what is finished is kept and the next run continues" in error.splitlines()
     assert len(error.splitlines()) < 20, error[-4000:]
     assert not list(store.glob("snapshots/*"))
