@@ -6,37 +6,40 @@ The released weights may be used for research at best and are not part of this p
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.align import FIVE_OF_68, AlignConfig
+from tasks.errors import BuildError
 
 if TYPE_CHECKING:
     from prnet import PRNet
 
-# a small network, trained by `pseudodepth prnet train`; docs/prnet.md says on what and how good it is
-EMBEDDED_WEIGHTS = files("prnet") / "weights" / "slim.safetensors"
+# where settings look when they are told nothing else
+DEFAULT_WEIGHTS = Path.home() / ".cache" / "pseudodepth" / "prnet.safetensors"
 # an edge this many times the mean spacing of the vertices is a tear in the surface; on a face the longest are 4-5
 TEAR = 10.0
 
 
 def load(config: AlignConfig) -> PRNetAligner:
-    """The network with the weights at `config.prnet_weights`, else the embedded ones.
+    """The network with the weights at `config.prnet_weights`.
 
-    Raises WeightsError if the weights or the engine cannot be used.
+    Raises BuildError if none are given, WeightsError if they or the engine cannot be used.
     """
+    if config.prnet_weights is None:
+        raise BuildError(
+            "aligner prnet: no weights are configured. Make them with `pseudodepth prnet import CHECKPOINT --uv DIR "
+            f"-o {DEFAULT_WEIGHTS}` and set prnet_weights to that file, or choose the aligner facemesh"
+        )
     import torch
 
     from prnet import PRNet
 
     dtype = None if config.prnet_precision == "auto" else getattr(torch, config.prnet_precision)
-    if config.prnet_weights is not None:
-        return PRNetAligner(PRNet.load(config.prnet_weights, dtype=dtype, engine=config.prnet_engine))
-    with as_file(EMBEDDED_WEIGHTS) as path:
-        return PRNetAligner(PRNet.load(path, dtype=dtype, engine=config.prnet_engine))
+    return PRNetAligner(PRNet.load(config.prnet_weights, dtype=dtype, engine=config.prnet_engine))
 
 
 class PRNetAligner:
