@@ -18,9 +18,9 @@ from prefect.states import Completed, State
 
 from flows.assets import asset
 from flows.progress import Advance, progress_line
-from training.breakdown import Fusion
 from flows.train_policy import TrainPolicy, claim, note_trained, reason_to_wait
 from storage.snapshot import open_snapshot
+from training.breakdown import Fusion
 from training.evaluate import Evaluation
 from training.evaluate import evaluate as run_evaluation
 from training.finetune import FinetuneConfig
