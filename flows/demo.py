@@ -45,7 +45,8 @@ def run_demo(out: Path, *, size: str, store_format: str, workers: int, seed: int
     from flows.build_depth import Source, build_depth
     from flows.cluster import DaskConfig
     from flows.train import train_liveness
-    from training.finetune import FinetuneConfig
+    from training.evaluate import Evaluation
+from training.finetune import FinetuneConfig
     from training.methods.pdgan import PDGANConfig
     from training.pretrain import PretrainConfig
 
@@ -71,6 +72,7 @@ def run_demo(out: Path, *, size: str, store_format: str, workers: int, seed: int
             FinetuneConfig(batch=plan["batch"], seed=seed, epochs=plan["finetune"]),
             {"title": "pseudodepth demo", "simulated": NOTICE, "truth": error.rows()},
         )
+    assert isinstance(result, Evaluation), "without a policy it always trains"
     show_evaluation(result)
     report = run / "report.html"
     console.print(f"report: {report}   ({time.monotonic() - started:.0f} s in all)")

@@ -12,9 +12,10 @@ from uuid import UUID
 from prefect import flow, get_run_logger
 from prefect.assets import materialize
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
+from prefect.states import Completed
 
 from flows.assets import asset
 from flows.progress import Advance, progress_line
