@@ -46,7 +46,7 @@ def run_demo(out: Path, *, size: str, store_format: str, workers: int, seed: int
     from flows.cluster import DaskConfig
     from flows.train import train_liveness
     from training.evaluate import Evaluation
-from training.finetune import FinetuneConfig
+    from training.finetune import FinetuneConfig
     from training.methods.pdgan import PDGANConfig
     from training.pretrain import PretrainConfig
 
