@@ -12,7 +12,8 @@ from torch.utils.data import ConcatDataset, DataLoader
 from storage.config import StoreConfig
 from storage.dataset import DepthDataset
 from storage.errors import Damaged, StoreError
-from storage.snapshot import Store, open_snapshot
+from storage.schema import COLUMNS
+from storage.snapshot import Snapshot, Store, open_snapshot
 from storage.writer import shard_writer
 from tests.fixtures.samples import make_samples
 
@@ -160,6 +161,29 @@ def test_more_shards_than_may_be_open_at_once(stores, monkeypatch):
     monkeypatch.setattr("storage.dataset._MAX_OPEN", 1)
     data = DepthDataset(stores["hdf5"])
     assert [int(x["index"]) for x in data.__getitems__([0, 10, 20, 1, 11])] == [0, 10, 20, 1, 11]
+
+
+def test_opening_reads_only_the_columns_it_needs(tmp_path, monkeypatch):
+    root, asked = build(tmp_path, StoreConfig()), []
+    original = Snapshot.columns
+    monkeypatch.setattr(Snapshot, "columns", lambda self, names=None: asked.append(names) or original(self, names))
+    assert len(DepthDataset(root)) == 30
+    assert asked == []
+    data = DepthDataset(root, where={"split": "test", "view": 0})
+    assert asked == [["split", "view"]]
+    assert data.columns(["path"]).column("path").to_pylist() == data.table.column("path").to_pylist()
+    assert asked[1:] == [["path"], COLUMNS.names]
+    for shard in (root / "shards").glob("*.h5"):
+        shard.unlink()
+    assert len(DepthDataset(root)) == 30  # so no shard was opened either
+    with pytest.raises(Damaged, match="cannot be opened"):
+        DepthDataset(root)[0]
+
+
+def test_rows_that_are_not_there_are_refused(stores):
+    for rows in ([30], [-1]):
+        with pytest.raises(StoreError, match="has 30"):
+            DepthDataset(stores["hdf5"], rows=rows)
 
 
 def test_damaged_pixels_are_never_handed_to_training(tmp_path):
