@@ -19,12 +19,18 @@ from tasks.sources.source import Difference, Official, Source, compare, shared_s
 ENTRY_POINTS = "pseudodepth.sources"
 _MODULES = {
     "casia-fasd": "casia_fasd",
+    "casia-surf": "casia_surf",
+    "cefa": "cefa",
     "celeba-spoof": "celeba_spoof",
     "folder": "folder",
+    "lcc-fasd": "lcc_fasd",
     "msu-mfsd": "msu_mfsd",
     "oulu-npu": "oulu_npu",
     "replay-attack": "replay_attack",
+    "rose-youtu": "rose_youtu",
     "siw": "siw",
+    "siw-m": "siw_m",
+    "siw-mv2": "siw_mv2",
 }
 
 

@@ -78,8 +78,8 @@ class Layout:
 
     folders: those that hold media, below the root; at least one must be there, and each that is there must hold some.
     pattern: of a medium's whole path below the root, with named groups. rule: reads the lists below a root. skip:
-    names of folders that are left out, with the reason. marks: folders or files by which it is recognised, if not by
-    `folders`.
+    names of folders that are left out, with the reason; aside: patterns of files that are. marks: folders or files by
+    which it is recognised, if not by `folders`.
     """
 
     name: str
@@ -89,6 +89,7 @@ class Layout:
     rule: Callable[[Path], Rule]
     track: Track | None = None
     skip: Mapping[str, str] = field(default_factory=dict)
+    aside: Mapping[str, str] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
 
     def is_at(self, root: Path) -> bool:
@@ -125,29 +126,42 @@ def scan_layouts(layouts: tuple[Layout, ...], root: Path, dataset: str) -> Scan:
     present = [folder for folder in layout.folders if (root / folder).is_dir()]
     tops = {folder.split("/")[0] for folder in present}
     ignored: Ignored = [(name, "not a folder of media") for name in sorted(set(os.listdir(root)) - tops)]
+    beside = len(ignored)
     media = MediaTable(dataset)
     for folder in present:
-        before = media.rows
-        _scan_folder(root, folder, layout, rule, media, ignored)
-        if media.rows == before:
-            example = next((path for path, _ in ignored if path.startswith(f"{folder}/")), "nothing")
+        if not _scan_folder(root, folder, layout, rule, media, ignored):
+            example = next((f"{path}: {why}" for path, why in ignored if path.startswith(f"{folder}/")), "nothing")
             raise BuildError(
                 f"{dataset}: {root / folder} holds no medium of this dataset; looked for paths such as "
                 f"{layout.example}, found {example}"
             )
+    if not media.rows:
+        path, why = (ignored[beside:] or ignored)[0]
+        raise BuildError(f"{dataset}: {root} holds no medium that can be used, the first is {path}: {why}")
     ignored += rule.missing()
     note = f", {rule.note}" if rule.note else ""
     return Scan(dataset, root, media.table(), sorted(ignored), f"{layout.name}{note}")
 
 
-def _scan_folder(root: Path, folder: str, layout: Layout, rule: Rule, media: MediaTable, ignored: Ignored) -> None:
+def _scan_folder(root: Path, folder: str, layout: Layout, rule: Rule, media: MediaTable, ignored: Ignored) -> int:
+    """Add the media below `folder`, and return how many files are named like media."""
     match = re.compile(layout.pattern).fullmatch
     skipped: Counter[str] = Counter()
+    aside: Counter[str] = Counter()
+    named = 0
     for file, beside in _with_side_files(root, folder, layout, skipped, ignored):
         found = match(file.path)
-        if found is None:
-            ignored.append((file.path, f"not named like {layout.example}"))
+        if file.parts[-1].startswith("."):
+            ignored.append((file.path, "hidden file"))
             continue
+        if found is None:
+            kind = next((pattern for pattern in layout.aside if re.fullmatch(pattern, file.path)), None)
+            if kind is None:
+                ignored.append((file.path, f"not named like {layout.example}"))
+            else:
+                aside[kind] += 1
+            continue
+        named += 1
         tokens = found.groupdict("")
         tokens["path"] = file.path
         meaning = rule.meaning(tokens)
@@ -176,8 +190,13 @@ def _scan_folder(root: Path, folder: str, layout: Layout, rule: Rule, media: Med
         )
     ignored += [
         (f"{folder}/**/{name}", f"{layout.skip[name]}: {count} folder{'s' * (count > 1)} not read")
-        for name, count in sorted(skipped.items())
+        for name, count in skipped.items()
     ]
+    ignored += [
+        (f"{folder}/**", f"{layout.aside[kind]}: {count} file{'s' * (count > 1)} not read")
+        for kind, count in aside.items()
+    ]
+    return named
 
 
 def _with_side_files(
