@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from flows.cli_prnet import app as prnet_app
+from flows.cli_sources import app as sources_app
 from flows.interrupt import end_orderly
 from flows.progress import progress_line
 from flows.settings import prepare_environment, settings
@@ -32,11 +33,15 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(prnet_app)
+app.add_typer(sources_app)
 
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="folder of a store; STORE@N opens snapshot N")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="folder to write")]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="worker processes; default: one a core")]
 SeedOption = Annotated[int, typer.Option(help="everything random follows from it")]
+ProtocolOption = Annotated[
+    str | None, typer.Option(help="name of a protocol (`pseudodepth protocols`), or a YAML file of your own")
+]
 
 
 INTERRUPTED = 130
@@ -172,13 +177,14 @@ def pretrain(
     adversarial_epochs: Annotated[int | None, typer.Option(min=0, help="epochs with the critic; the paper's 7")] = None,
     depth_size: Annotated[int | None, typer.Option(help="side of the generated map: 32, 56, 112 or 224")] = None,
     batch: Annotated[int | None, typer.Option(min=2)] = None,
+    protocol: ProtocolOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """PDGAN: pre-train the encoder to generate pseudo-depth."""
     from flows.run import run_pretrain
 
     pdgan = {"warmup_epochs": warmup_epochs, "adversarial_epochs": adversarial_epochs, "depth_size": depth_size}
-    run_pretrain(store, out, given({"pdgan": given(pdgan), "batch": batch, "seed": seed}))
+    run_pretrain(store, out, given({"pdgan": given(pdgan), "batch": batch, "protocol": protocol, "seed": seed}))
 
 
 @app.command()
@@ -190,12 +196,14 @@ def finetune(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch: Annotated[int | None, typer.Option(min=2)] = None,
+    protocol: ProtocolOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Train the liveness classifier and freeze its threshold on the dev split."""
     from flows.run import run_finetune
 
-    run_finetune(store, out, given({"encoder": encoder, "epochs": epochs, "batch": batch, "seed": seed}))
+    options = {"encoder": encoder, "epochs": epochs, "batch": batch, "protocol": protocol, "seed": seed}
+    run_finetune(store, out, given(options))
 
 
 @app.command()
@@ -204,6 +212,7 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="folder of a trained model")],
     out: OutOption,
     split: Annotated[str, typer.Option(help="split to score")] = "test",
+    protocol: ProtocolOption = None,
     threshold: Annotated[
         str, typer.Option(help="of those that the model carries from dev: eer, bpcer10/5/1, apcer10/5/1")
     ] = "eer",
@@ -217,7 +226,13 @@ def evaluate(
     """APCER, BPCER, ACER, HTER, EER, AUC and F1 at the model's own threshold, the oracle beside it."""
     from flows.run import run_evaluate
 
-    options = {"threshold": threshold, "fusion": fusion.value, "groups": by, "seen_subjects": seen_subjects}
+    options = {
+        "protocol": protocol,
+        "threshold": threshold,
+        "fusion": fusion.value,
+        "groups": by,
+        "seen_subjects": seen_subjects,
+    }
     run_evaluate(store, model, out, split, options)
 
 

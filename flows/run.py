@@ -28,16 +28,22 @@ def parse_sources(texts: list[str]) -> "list[Source]":
 
     sources = []
     for text in texts:
-        kind, equals, root = text.partition("=")
-        name, _, dataset = kind.partition(":")
-        if not equals or not root:
-            raise BuildError(f"'{text}': expected NAME=ROOT, such as celeba-spoof=/data/CelebA_Spoof")
+        name, dataset, root = split_source(text)
         if name not in SOURCES:
             raise BuildError(f"'{name}': no such dataset adapter; there are {', '.join(sorted(SOURCES))}")
         if not Path(root).is_dir():
             raise BuildError(f"{root}: no such folder; expected the root of {name}")
-        sources.append(Source(name=name, root=str(Path(root).resolve()), dataset=dataset or None))
+        sources.append(Source(name=name, root=str(Path(root).resolve()), dataset=dataset))
     return sources
+
+
+def split_source(text: str) -> tuple[str, str | None, str]:
+    """`NAME=ROOT` or `NAME:DATASET=ROOT` as (name, dataset or None, root); BuildError for another form."""
+    kind, equals, root = text.partition("=")
+    name, _, dataset = kind.partition(":")
+    if not equals or not root:
+        raise BuildError(f"'{text}': expected NAME=ROOT, such as celeba-spoof=/data/CelebA_Spoof")
+    return name, dataset or None, root
 
 
 def run_build(

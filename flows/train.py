@@ -77,6 +77,7 @@ def evaluate(
     fusion: Fusion = "mean",
     groups: list[str] | None = None,
     seen_subjects: bool = False,
+    protocol: str | None = None,
 ) -> Evaluation:
     """Score a split with a threshold that the model carries from its dev split.
 
@@ -89,12 +90,14 @@ def evaluate(
         fusion: how the frames of one video become one score.
         groups: columns, or keys of `extra`, to break rates down by; None takes all that group.
         seen_subjects: score subjects that the model was trained on too; its error rates then flatter.
+        protocol: name of a protocol whose test rows are scored instead of a split, or a YAML file of your own.
     """
     return run_evaluation(
         store,
         Path(model),
         Path(out),
         split=split,
+        protocol=protocol,
         threshold=threshold,
         fusion=fusion,
         groups=groups,
@@ -130,7 +133,7 @@ def train_liveness(
     gan = pretrain_gan(store, str(folder / "gan"), pretraining)
     config = (finetuning or FinetuneConfig()).model_copy(update={"encoder": Path(gan)})
     model = finetune(store, str(folder / "model"), config)
-    result = evaluate(store, model, str(folder / "evaluation"))
+    result = evaluate(store, model, str(folder / "evaluation"), protocol=config.protocol)
     report = write_report(store, Path(gan), Path(model), result, folder / "report.html", extra=notes or {})
     made = asset(model, f"liveness model {folder.name}")
     finish.with_options(assets=[made], asset_deps=[asset(store, "store")])(store, folder, str(report))

@@ -1,13 +1,16 @@
 """Protocols: what each published one selects, counted against the released lists, and what a store says it lacks."""
 
 from collections import Counter
+from collections.abc import Iterable
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from storage.schema import COLUMNS
+from tasks.sources import scan
 from training.errors import TrainingError
 from training.evaluate import evaluate, read_scores
 from training.protocols import PARTS, Columns, find_protocol, protocols, read_protocols
@@ -26,33 +29,28 @@ def table(rows: list[dict]) -> pa.Table:
     return pa.table({name: pa.array([row[name] for row in rows], COLUMNS.field(name).type) for name in names})
 
 
-def oulu() -> pa.Table:
-    """Every released video of OULU-NPU, one frame each: 55 users x 6 phones x 3 sessions x 5 files."""
-    kinds = {
-        1: ("", ""),
-        2: ("print", "print1"),
-        3: ("print", "print2"),
-        4: ("replay", "display1"),
-        5: ("replay", "display2"),
-    }
-    rows = []
-    for phone, session, user, file in product(range(1, 7), range(1, 4), range(1, 56), kinds):
-        rows.append(
-            {
-                "dataset": "oulu-npu",
-                "path": f"{phone}_{session}_{user:02d}_{file}.avi",
-                "split": "train" if user <= 20 else "dev" if user <= 35 else "test",
-                "subject": f"oulu-npu/{user:02d}",
-                "session": str(session),
-                "attack": kinds[file][0],
-                "attack_detail": kinds[file][1],
-                "extra": f'{{"phone": "{phone}"}}',
-            }
-        )
-    return table(rows)
+def scanned(name: str, root: Path, files: Iterable[str]) -> pa.Table:
+    """The store that the source `name` makes of empty `files`: one frame of each, plain."""
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+    media = scan(name, root).media
+    for column in ("frame", "view"):
+        field = COLUMNS.field(column)
+        media = media.append_column(field, pa.array(np.zeros(len(media)), field.type))
+    return media
 
 
-OULU = oulu()
+def oulu_files() -> Iterable[str]:
+    """Every released video of OULU-NPU: 55 users x 6 phones x 3 sessions x 5 files."""
+    for phone, session, user, file in product(range(1, 7), range(1, 4), range(1, 56), range(1, 6)):
+        folder = "Train" if user <= 20 else "Dev" if user <= 35 else "Test"
+        yield f"{folder}_files/{phone}_{session}_{user:02d}_{file}.avi"
+
+
+@pytest.fixture(scope="module")
+def oulu(tmp_path_factory) -> pa.Table:
+    return scanned("oulu-npu", tmp_path_factory.mktemp("oulu"), oulu_files())
 
 
 def counts(selection, made: pa.Table) -> list[tuple[int, int]]:
@@ -70,34 +68,63 @@ def counts(selection, made: pa.Table) -> list[tuple[int, int]]:
         *[(f"oulu-npu-4.{k}", [(200, 400), (150, 300), (20, 40)]) for k in range(1, 7)],
     ],
 )
-def test_oulu_protocols_hold_as_many_videos_as_the_released_lists(name, released):
-    selection = find_protocol(name).select(OULU)
-    assert counts(selection, OULU) == released
+def test_oulu_protocols_hold_as_many_videos_as_the_released_lists(name, released, oulu):
+    selection = find_protocol(name).select(oulu)
+    assert counts(selection, oulu) == released
     assert not any(selection.missing.values())
     assert selection.notes == find_protocol(name).notes  # nobody is on two sides
 
 
-def test_a_fold_of_oulu_tests_the_phone_that_it_names_and_no_other():
-    selection = find_protocol("oulu-npu-4.3").select(OULU)
-    path = np.array(OULU["path"].to_pylist())
-    assert {p[0] for p in path[selection.test]} == {"3"}
-    assert {p[0] for p in path[selection.train]} == set("12456")
-    assert {p.split("_")[1] for p in path[selection.test]} == {"3"}
-    assert {p[-5] for p in path[selection.test]} == set("135")
-    assert {p[-5] for p in path[selection.dev]} == set("124")
+def test_a_fold_of_oulu_tests_the_phone_that_it_names_and_no_other(oulu):
+    selection = find_protocol("oulu-npu-4.3").select(oulu)
+    phone, session, _, file = np.array([path[-12:-4].split("_") for path in oulu["path"].to_pylist()]).T
+    assert set(phone[selection.test]) == {"3"}
+    assert set(phone[selection.train]) == set("12456")
+    assert set(session[selection.test]) == {"3"}
+    assert set(file[selection.test]) == set("135")
+    assert set(file[selection.dev]) == set("124")
 
 
-def test_dev_and_test_hold_plain_crops_and_train_every_view():
-    three = pa.concat_tables(
-        [
-            OULU.set_column(
-                OULU.schema.get_field_index("view"), COLUMNS.field("view"), pa.array([view] * len(OULU), pa.int16())
-            )
-            for view in range(3)
-        ]
-    )
+def test_dev_and_test_hold_plain_crops_and_train_every_view(oulu):
+    place, field = oulu.schema.get_field_index("view"), COLUMNS.field("view")
+    views = [pa.array(np.full(len(oulu), view), field.type) for view in range(3)]
+    three = pa.concat_tables([oulu.set_column(place, field, view) for view in views])
     selection = find_protocol("oulu-npu-1").select(three)
     assert counts(selection, three) == [(720, 2880), (180, 720), (120, 480)]
+
+
+def siw_files() -> Iterable[str]:
+    """SiW's naming for five subjects a split: live and print on two media, replay on four, two sessions each."""
+    for split, subjects in (("Train", (3, 4, 5, 6, 8)), ("Test", (1, 2, 9, 10, 12))):
+        for subject, (kind, media), session in product(subjects, ((1, 2), (2, 2), (3, 4)), (1, 2)):
+            for medium in range(1, media + 1):
+                folder = "live" if kind == 1 else "spoof"
+                yield f"{split}/{folder}/{subject:03d}/{subject:03d}-1-{kind}-{medium}-{session}.mov"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [  # subjects 003 and 006 are dev; a subject has 4 live, 4 print and 8 replay videos
+        ("siw-1", [(12, 36), (8, 24), (20, 60)]),
+        *[(f"siw-2.{k}", [(12, 18), (8, 12), (20, 10)]) for k in range(1, 5)],
+        ("siw-3.1", [(12, 12), (8, 8), (20, 40)]),
+        ("siw-3.2", [(12, 24), (8, 16), (20, 20)]),
+    ],
+)
+def test_siw_protocols_take_bobs_dev_subjects_out_of_train(name, expected, tmp_path):
+    made = scanned("siw", tmp_path, siw_files())
+    selection = find_protocol(name).select(made)
+    assert counts(selection, made) == expected
+    assert {made["subject"][int(i)].as_py() for i in selection.dev} == {"siw/003", "siw/006"}
+
+
+def test_siw_protocol_1_trains_on_the_first_60_frames_and_tests_on_all(tmp_path):
+    first = scanned("siw", tmp_path, siw_files())
+    place, field = first.schema.get_field_index("frame"), COLUMNS.field("frame")
+    made = pa.concat_tables(
+        [first.set_column(place, field, pa.array(np.full(len(first), frame), field.type)) for frame in (0, 59, 60)]
+    )
+    assert counts(find_protocol("siw-1").select(made), made) == [(24, 72), (16, 48), (60, 180)]
 
 
 def people(dataset: str, split: str, count: int, attacks=("print",), **more) -> list[dict]:
@@ -179,12 +206,12 @@ def test_a_store_without_a_dataset_says_which_is_missing():
         find_protocol("oulu-npu-1").select(table(people("casia-fasd", "train", 4)))
 
 
-def test_a_store_without_the_kind_that_is_tested_says_what_it_has_instead():
-    made = OULU.filter(np.array([not d.endswith("2") for d in OULU["attack_detail"].to_pylist()]))
+def test_a_store_without_the_kind_that_is_tested_says_what_it_has_instead(oulu):
+    made = oulu.filter(np.array([not d.endswith("2") for d in oulu["attack_detail"].to_pylist()]))
     survey = find_protocol("oulu-npu-2").survey(Columns(made))
     assert survey.missing == {"train": (), "dev": (), "test": ("no spoof samples",)}
-    lost = OULU.filter(np.array(["5" not in e for e in OULU["extra"].to_pylist()]))
-    message = r"test: oulu-npu: none with extra.phone 5; it has '1', '2', '3', '4', '6'"
+    lost = oulu.filter(np.array(["phone-5" not in e for e in oulu["extra"].to_pylist()]))
+    message = r"test: oulu-npu: none with extra.device 'phone-5'; it has 'phone-1', 'phone-2', 'phone-3'"
     with pytest.raises(TrainingError, match=message):
         find_protocol("oulu-npu-3.5").select(lost)
     assert len(find_protocol("oulu-npu-3.5").select(lost, parts=("train", "dev")).train)  # training is possible
@@ -201,8 +228,8 @@ def test_subjects_on_two_sides_are_noted_with_their_names():
     assert notes[-1] == "1 subjects are in both train and test, e.g. casia-surf/train3"
 
 
-def test_training_takes_a_protocol_by_name():
-    split = split_train_dev(OULU, seed=0, protocol="oulu-npu-3.2")
+def test_training_takes_a_protocol_by_name(oulu):
+    split = split_train_dev(oulu, seed=0, protocol="oulu-npu-3.2")
     assert (split.protocol, split.rule) == ("oulu-npu-3.2", "as the protocol says")
     assert (len(split.train), len(split.dev)) == (1500, 1125)
     assert split.train_subjects == [f"oulu-npu/{user:02d}" for user in range(1, 21)]
@@ -242,7 +269,7 @@ def test_a_protocol_of_your_own_is_a_file(tmp_path):
         ("split: train", "spilt: train", r"mine: train: no column 'spilt'; there are dataset, path"),
         ("dev: 0.5", "dev: {dataset: mine, carved: 2}", r"carved is 2, expected a share between 0 and 1"),
         ("{below: 2}", "{under: 2}", r"frame cannot be \{'under': 2\}"),
-        ("[night]", '"{fold}"', r"\{fold\} is not a word of its folds"),
+        ("[night]", '"{fold}"', r"'fold' is not a word of its folds"),
         ("level: image", "level: frame", r"0.metric.level"),
         ("split: test", "of: train", r"`of: train` stands in dev alone"),
         ("- name", "name", r"not a readable YAML file|expected a list of protocols"),

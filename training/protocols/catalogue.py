@@ -129,14 +129,16 @@ def _protocol(name: str, entry: _Entry, values: Mapping[str, Any], where: str) -
 
 
 def _fill(part: Any, values: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401 - a part of a clause
-    """`part` with "{word}" replaced by the fold's value of that word; a list stays one list."""
+    """`part` with {word} replaced by the fold's value of that word, which may be a list where it stands alone."""
     if isinstance(part, dict):
         return {key: _fill(value, values, where) for key, value in part.items()}
     if isinstance(part, list):
         filled = [_fill(item, values, where) for item in part]
         return [one for item in filled for one in (item if isinstance(item, list) else [item])]
-    if isinstance(part, str) and part.startswith("{") and part.endswith("}"):
-        if part[1:-1] not in values:
-            raise TrainingError(f"{where}: {part} is not a word of its folds")
-        return values[part[1:-1]]
-    return part
+    if not isinstance(part, str):
+        return part
+    try:
+        whole = values.get(part[1:-1]) if part.startswith("{") and part.endswith("}") else None
+        return part.format_map(values) if whole is None else whole
+    except KeyError as error:
+        raise TrainingError(f"{where}: {part}: {error} is not a word of its folds") from error
