@@ -27,12 +27,11 @@ from training.breakdown import (
 )
 from training.checkpoint import load_model, prepare_folder, save_json
 from training.errors import TrainingError
-from training.feed import Feed
 from training.intervals import Interval, bootstrap, error_intervals
-from training.loop import pick_device
 from training.metrics import Metrics, OperatingPoint, Scores, Threshold
 from training.protocols import find_protocol
-from training.scoring import score_rows
+from training.runtime import pick_device
+from training.scoring import feed_of, score_rows
 from training.splits import Rows, rows_of
 
 COLUMNS = ("sample_id", "dataset", "path", "frame", "subject", "label", "attack")
@@ -133,7 +132,7 @@ def evaluate(
     if groups:
         group_values(table, groups)  # a wrong name is said before the work, not after it
     prepare_folder(out)
-    feed = Feed(data, input_size=card["input"]["size"], depth_size=None, batch=64, device=place)
+    feed = feed_of(card, data, batch=64, device=place)
     net.to(place)
     scores = score_rows(split, net, feed, rows)
     media = presentations(table)

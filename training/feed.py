@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,49 +15,39 @@ from torch.nn import functional
 
 from storage.dataset import DepthDataset
 from training.augment import ColourConfig, colour, colour_matrices, uniforms
+from training.batch import Batch
+from training.methods import Targets
 from training.splits import BalancedSampler, Rows
 
 T = TypeVar("T")
 AHEAD = 3  # batches read while one trains
 
 
-@dataclass
-class Batch:
-    """image: (B, 3, S, S) float32 RGB in [0, 1]. depth: (B, 1, d, d) float32 in [0, 1]. label: (B,) float32, spoof 1.
-
-    rows: (B,) where in the dataset they are. Without a depth size there is no depth: (B, 1, 0, 0).
-    """
-
-    image: Tensor
-    depth: Tensor
-    label: Tensor
-    rows: Rows
-
-
 class Feed:
-    """Batches of one dataset for one network: its input size, its depth size, its device."""
+    """Batches of one dataset for one network: its input size, its targets, its device."""
 
     def __init__(
-        self, data: DepthDataset, *, input_size: int, depth_size: int | None, batch: int, device: torch.device
+        self,
+        data: DepthDataset,
+        *,
+        input_size: int,
+        batch: int,
+        device: torch.device,
+        targets: Targets = Targets(),  # noqa: B008 - frozen
     ) -> None:
-        self.data, self.input_size, self.depth_size, self.batch, self.device = (
-            data,
-            input_size,
-            depth_size,
-            batch,
-            device,
-        )
+        self.data, self.input_size, self.targets, self.batch, self.device = data, input_size, targets, batch, device
+        self.kinds = self._kinds() if targets.kinds else None
         # a sample's own 64 bits: what it is given at random depends on them, not on where it stands
         self.keys = np.array([int(s, 16) for s in data.table.column("sample_id").to_pylist()], np.uint64)
 
     def train(
-        self, sampler: BalancedSampler, start: int, steps: int, tint: ColourConfig | None, seed: int
+        self, sampler: BalancedSampler, numbers: Iterable[int], tint: ColourConfig | None, seed: int
     ) -> Iterator[Batch]:
-        """`steps` full batches from position `start` on, colour-augmented unless `tint` is None."""
+        """The full batches of these numbers (0, 1, ... of the sampler's sequence), augmented unless `tint` is None."""
 
         def read() -> Iterator[tuple[dict[str, Tensor], Rows, NDArray[np.int64]]]:
-            for step in range(steps):
-                rows, passes = sampler.draw(start + step * self.batch, self.batch)
+            for number in numbers:
+                rows, passes = sampler.draw(number * self.batch, self.batch)
                 yield _read(self.data, rows), rows, passes
 
         for raw, rows, passes in read_ahead(read()):
@@ -79,12 +68,23 @@ class Feed:
 
     def _batch(self, raw: dict[str, Tensor], rows: Rows) -> Batch:
         image = raw["image"].to(self.device).float().div_(255)
-        depth = raw["depth"].to(self.device) if self.depth_size else torch.empty(len(image), 1, 0, 0)
+        size, depth, kind = self.targets.depth_size, None, None
         if image.shape[-2:] != (self.input_size, self.input_size):
             image = functional.interpolate(image, (self.input_size,) * 2, mode="bilinear", antialias=True).clamp_(0, 1)
-        if self.depth_size and depth.shape[-2:] != (self.depth_size, self.depth_size):
-            depth = functional.interpolate(depth, (self.depth_size,) * 2, mode="area")
-        return Batch(image, depth, raw["label"].to(self.device).float(), rows)
+        if size is not None:
+            depth = raw["depth"].to(self.device)
+            if depth.shape[-2:] != (size, size):
+                depth = functional.interpolate(depth, (size, size), mode="area")
+        if self.kinds is not None:
+            kind = torch.from_numpy(self.kinds[rows]).to(self.device)
+        return Batch(image, depth, raw["label"].to(self.device).float(), rows, kind=kind)
+
+    def _kinds(self) -> NDArray[np.int64]:
+        number = {name: i for i, name in enumerate(self.targets.kinds, 1)}
+        names = self.data.table.column(self.targets.kind_column).to_pylist()
+        labels = self.data.table.column("label").to_pylist()
+        # -1 is ignored by nobody: it stands only where no training sample is (types are those of the training side)
+        return np.array([number.get(name, -1) if label else 0 for name, label in zip(names, labels, strict=True)])
 
 
 def _read(data: DepthDataset, rows: Rows) -> dict[str, Tensor]:

@@ -15,9 +15,8 @@ from PIL import Image
 
 from storage.dataset import DepthDataset
 from training import metrics
-from training.checkpoint import load_json, load_weights
-from training.feed import Feed
-from training.methods.pdgan import Decoder, Encoder
+from training.checkpoint import load_model
+from training.scoring import feed_of
 from training.splits import Rows
 
 SHOWN = 160  # px a side: sharp at the size it is shown on a dense screen
@@ -52,13 +51,10 @@ def stored(data: DepthDataset, rows: Rows) -> list[Picture]:
 
 def generated(data: DepthDataset, rows: Rows, pretrained: Path) -> list[Picture]:
     """The same with the depth that the pre-trained generator draws (PDGAN's figure 4: input, target, generated)."""
-    settings = load_json(pretrained / "config.json")["config"]
-    depth_size, size = settings["pdgan"]["depth_size"], settings["input_size"]
-    net = torch.nn.ModuleDict({"encoder": Encoder(), "decoder": Decoder(depth_size)})
-    load_weights(pretrained / "generator.safetensors", net).eval()
-    feed = Feed(data, input_size=size, depth_size=None, batch=16, device=torch.device("cpu"))
+    net, card = load_model(pretrained)
+    feed = feed_of(card, data, batch=16, device=torch.device("cpu"))
     with torch.no_grad():
-        maps = [net["decoder"](net["encoder"](batch.image))[:, 0].numpy() for batch in feed.plain(rows)]
+        maps = [net(batch.image)[:, 0].numpy() for batch in feed.plain(rows)]
     return [_picture(data, int(row), drawn) for row, drawn in zip(rows, np.concatenate(maps), strict=True)]
 
 

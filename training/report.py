@@ -89,7 +89,7 @@ def write_report(
             counts=_counts(data),
             rejects=Counter(data.snapshot.rejects().column("reason").to_pylist()).most_common(),
             lineage=_lineage(data, pretrain_dir, model, evaluation),
-            settings=json.dumps(model["training"]["config"], indent=1),
+            settings=json.dumps(model["training"], indent=1),
             store_settings=json.dumps(data.snapshot.config, indent=1, default=str),
             **(_pretraining(data, rows, pretrain_dir) if pretrain_dir else {"pretraining": None}),
         )
@@ -99,13 +99,13 @@ def write_report(
 
 
 def _pretraining(data: DepthDataset, rows: Rows, folder: Path) -> dict[str, Any]:
-    config = load_json(folder / "config.json")
+    card = load_json(folder / "model.json")
     return {
-        "pretraining": config,
+        "pretraining": card,
         "pretrain_curves": figures.curves(load_json(folder / "history.json"), figures.PRETRAIN_PANELS),
         "generated": pictures.generated(data, pictures.choose(data, rows, 12, seed=1), folder),
         "embedding": figures.embedding_panels(load_json(folder / "embedding.json")),
-        "pretrain_settings": json.dumps(config["config"], indent=1),
+        "pretrain_settings": json.dumps(card["training"], indent=1),
     }
 
 
@@ -151,9 +151,10 @@ def _lineage(
         ),
     ]
     if pretrain_dir:
-        config = load_json(pretrain_dir / "config.json")
-        entries += [(f"Pre-trained {part}", f"sha256 {value}") for part, value in config["weights_sha256"].items()]
-        entries.append(("Pre-training", f"{pretrain_dir} — snapshot {config['store']['snapshot']}"))
+        card = load_json(pretrain_dir / "model.json")
+        entries.append(("Pre-trained generator", f"sha256 {card['weights']['sha256']}"))
+        entries.append(("Pre-trained encoder", f"sha256 {card['encoder_sha256']}"))
+        entries.append(("Pre-training", f"{pretrain_dir} — snapshot {card['store']['snapshot']}"))
     return [
         *entries,
         ("Classifier", f"sha256 {evaluation.model['sha256']} — {model['weights']['parameters']:,} parameters"),

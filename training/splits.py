@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -93,40 +94,48 @@ def rows_of(table: pa.Table, split: str) -> Rows:
 
 
 class BalancedSampler:
-    """An endless, seeded sequence that takes from each group in turn, so every batch holds all groups equally.
+    """An endless, seeded sequence that takes from each class in turn, and within a class from each domain in turn.
 
-    Each group is gone through whole, in a new order every pass, before any of it repeats: the smaller group comes round
-    more often. The sequence is addressed by position, so it can be continued anywhere.
+    groups[class][domain] are rows. So every batch holds all classes equally and, over a few batches, the domains of a
+    class equally too, whatever their sizes. Each group is gone through whole, in a new order every pass, before any of
+    it repeats: the smaller one comes round more often. The sequence is addressed by position: it can be continued
+    anywhere, and shared out among processes, without a state.
     """
 
-    def __init__(self, groups: Sequence[Rows], seed: int) -> None:
-        if not groups or not all(len(g) for g in groups):
+    def __init__(self, groups: Sequence[Sequence[Rows]], seed: int) -> None:
+        if not groups or not all(len(g) for domains in groups for g in domains) or not all(groups):
             raise TrainingError("an empty group cannot be sampled from")
-        self.groups = [np.asarray(g, np.int64) for g in groups]
+        self.groups = [[np.asarray(g, np.int64) for g in domains] for domains in groups]
         self.seed = seed
-        self._orders: dict[int, tuple[int, Rows]] = {}
+        self._orders: dict[tuple[int, int], tuple[int, Rows]] = {}
 
     def draw(self, start: int, count: int) -> tuple[Rows, Rows]:
         """Positions start..start+count -> (rows, which pass over its group each row is drawn in)."""
         rows, passes = np.empty(count, np.int64), np.empty(count, np.int64)
         for i, position in enumerate(range(start, start + count)):
-            which, place = position % len(self.groups), position // len(self.groups)
-            passes[i], at = divmod(place, len(self.groups[which]))
-            rows[i] = self._order(which, int(passes[i]))[at]
+            place, which = divmod(position, len(self.groups))
+            place, domain = divmod(place, len(self.groups[which]))
+            passes[i], at = divmod(place, len(self.groups[which][domain]))
+            rows[i] = self._order(which, domain, int(passes[i]))[at]
         return rows, passes
 
-    def _order(self, which: int, turn: int) -> Rows:
-        kept = self._orders.get(which)
+    def _order(self, which: int, domain: int, turn: int) -> Rows:
+        kept = self._orders.get((which, domain))
         if kept is None or kept[0] != turn:
-            order = np.random.default_rng([self.seed, which, turn]).permutation(self.groups[which])
-            kept = self._orders[which] = (turn, order)
+            order = np.random.default_rng([self.seed, which, turn, domain]).permutation(self.groups[which][domain])
+            kept = self._orders[which, domain] = (turn, order)
         return kept[1]
 
 
-def by_label(table: pa.Table, rows: Rows) -> list[Rows]:
-    """[live rows, spoof rows]."""
-    label = _column(table, "label")[rows]
-    return [rows[label == 0], rows[label == 1]]
+def groups_of(table: pa.Table, rows: Rows, balance: Literal["class-domain", "class", "none"]) -> list[list[Rows]]:
+    """What a BalancedSampler takes in turn: live and spoof, each by dataset; classes alone; or all as one group."""
+    if balance == "none":
+        return [[rows]]
+    label, domain = _column(table, "label")[rows], _column(table, "dataset")[rows].astype(np.str_)
+    classes = [(rows[label == value], domain[label == value]) for value in (0, 1)]
+    if balance == "class":
+        return [[chosen] for chosen, _ in classes]
+    return [[chosen[where == name] for name in sorted(set(where))] for chosen, where in classes]
 
 
 def _column(table: pa.Table, name: str) -> NDArray:

@@ -99,7 +99,7 @@ def test_pretrain_finetune_and_evaluate_take_their_options(
     gan, model, out = tmp_path / "gan", tmp_path / "model", tmp_path / "evaluation"
     options = ["--warmup-epochs", 1, "--adversarial-epochs", 1, "--depth-size", 32, "--batch", 8]
     assert call(monkeypatch, "pretrain", balls, "--out", gan, *options) == 0
-    about = json.loads((gan / "config.json").read_text())
+    about = json.loads((gan / "model.json").read_text())
     assert '"depth_size": 32' in json.dumps(about)
     assert len(json.loads((gan / "history.json").read_text())) == 2
     assert call(monkeypatch, "finetune", balls, "--out", model, "--encoder", gan, "--epochs", 1, "--batch", 8) == 0

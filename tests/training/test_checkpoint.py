@@ -10,8 +10,8 @@ import torch
 
 from training.checkpoint import load_json, load_model, load_weights, save_json, save_weights
 from training.errors import TrainingError
-from training.methods.pdgan import Classifier, Encoder
-from training.methods.resnet import he_init
+from training.methods.pdgan_classifier import Classifier
+from training.methods.resnet import Encoder, he_init
 
 SAVE = """
 import sys, torch
@@ -93,8 +93,8 @@ def test_a_model_reads_no_weights_out_of_its_folder(tmp_path, trained):
     ("spoil", "message"),
     [
         (changed("output.positive_class", "spoof"), "positive_class is 'spoof', not 'live'"),
-        (changed("format", 99), "format 99, this release reads 1"),
-        (changed("method", "magic"), "'magic'"),
+        (changed("format", 99), "format 99, this release reads 2: train it again"),
+        (changed("method", "magic"), "method 'magic' is unknown; there are pdgan"),
         (changed("network", None), "'network'"),
         (changed("weights.sha256", "0" * 64), "not the weights that its JSON describes"),
         (lambda folder: (folder / "model.json").write_text("{"), "not JSON"),

@@ -6,26 +6,15 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from tests.fixtures.balls import face
-from training.feed import Batch
-from training.methods.pdgan import (
-    DEPTH_SIZES,
-    Classifier,
-    ClassifierLearner,
-    Critic,
-    Decoder,
-    Encoder,
-    PDGANConfig,
-    PDGANLearner,
-    critic_loss,
-    generator_loss,
-)
-from training.methods.resnet import he_init
-
-CPU = torch.device("cpu")
-
-
-def count(net):
-    return sum(p.numel() for p in net.parameters())
+from training.batch import Batch
+from training.config import LoopConfig, TrainConfig
+from training.loop import Training
+from training.methods import METHODS, Exported, Moment, get_method, parameters
+from training.methods.pdgan import Generator, PDGANConfig, PDGANLearner, critic_loss, generator_loss
+from training.methods.pdgan_classifier import Classifier, ClassifierConfig, ClassifierLearner
+from training.methods.pdgan_nets import DEPTH_SIZES, Critic, Decoder
+from training.methods.resnet import Encoder, he_init
+from training.runtime import make_fabric
 
 
 def copies(net):
@@ -36,6 +25,19 @@ def same(before, net):
     return all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
 
 
+def training_of(learner):
+    network = next(iter(learner.nets.values()))
+    return Training(learner, network, make_fabric(TrainConfig(device="cpu")), LoopConfig(), seed=0)
+
+
+def generator_training(**options):
+    return training_of(PDGANLearner(Generator(32), PDGANConfig(depth_size=32, **options), seed=0))
+
+
+def classifier_training(**options):
+    return training_of(ClassifierLearner(Classifier(), ClassifierConfig(**options), seed=0))
+
+
 def batch_of(n=4, size=64, depth_size=32, seed=0):
     random = torch.Generator().manual_seed(seed)
     label = (torch.arange(n) % 2).float()
@@ -44,21 +46,22 @@ def batch_of(n=4, size=64, depth_size=32, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("net", "parameters"),
+    ("net", "expected"),
     [
         (Encoder(), 702_096),
         (Classifier(), 712_465),  # 128-64-32-1
         (Classifier((64,)), 710_417),  # 128-64-1
+        (Classifier((64,), kinds=10), 719_388),  # the same twice, for ten attack types and live
         (Encoder(width=1.0), 11_176_512),  # ResNet-18 without its last layer
     ],
 )
-def test_parameter_counts_are_exact(net, parameters):
-    assert count(net) == parameters
+def test_parameter_counts_are_exact(net, expected):
+    assert parameters(net) == expected
 
 
 def test_generator_and_critic_have_the_intended_size():
-    assert count(Encoder()) + count(Decoder(224)) == pytest.approx(0.862e6, rel=5e-3)
-    assert count(Critic()) == pytest.approx(0.880e6, rel=5e-3)
+    assert parameters(Encoder()) + parameters(Decoder(224)) == pytest.approx(0.862e6, rel=5e-3)
+    assert parameters(Critic()) == pytest.approx(0.880e6, rel=5e-3)
 
 
 @pytest.mark.parametrize("depth_size", DEPTH_SIZES)
@@ -135,78 +138,119 @@ def test_without_l1_weight_only_the_critic_speaks():
 
 
 def test_critic_steps_after_every_25th_adversarial_step():
-    learner = PDGANLearner(PDGANConfig(depth_size=32), seed=0, device=CPU)
-    batch = batch_of(2, size=32)
-    learner.begin_epoch(5)
-    assert "d_stored" not in learner.step(batch)
-    learner.begin_epoch(6)
-    stepped = [i for i in range(1, 101) if "d_stored" in learner.step(batch)]
-    assert stepped == [25, 50, 75, 100]  # warm-up steps do not count
-    assert (learner.adversarial_steps, learner.critic_steps) == (100, 4)
+    training, batch = generator_training(), batch_of(2, size=32)
+    warmup = training.update([batch], Moment(epoch=5, update=499, updates_an_epoch=100))
+    assert set(warmup) == {"g_l1"}
+    stepped = [i for i in range(500, 600) if "d_stored" in training.update([batch], Moment(6, i, 100))]
+    assert stepped == [524, 549, 574, 599]  # warm-up steps do not count
+
+
+def test_a_thousand_adversarial_steps_hold_forty_of_the_critic():
+    learner = PDGANLearner(Generator(32), PDGANConfig(depth_size=32), seed=0)
+    for updates in (1000, 143):  # one long epoch, or seven of 143 steps: 40 in the first 1,000 either way
+        moments = [Moment(1 + i // updates, i, updates) for i in range(5 * updates, 5 * updates + 1000)]
+        assert sum(learner.critic_is_due(m) for m in moments) == 40
 
 
 def test_generator_steps_leave_the_critic_alone_and_the_other_way_round():
-    learner = PDGANLearner(PDGANConfig(depth_size=32, critic_every=2, critic_lr=0.1), seed=0, device=CPU)
-    learner.begin_epoch(6)
-    batch = batch_of()
-    critic, encoder = copies(learner.critic), copies(learner.encoder)
-    learner.step(batch)
+    training, batch = generator_training(critic_every=2, critic_lr=0.1, lambda_d=1), batch_of()
+    learner = training.learner
+    critic, generator = copies(learner.critic), copies(learner.generator)
+    training.update([batch], Moment(6, 50, 10))
     assert same(critic, learner.critic)
     assert all(p.grad is None for p in learner.critic.parameters())
-    assert not same(encoder, learner.encoder)
-    encoder, decoder = copies(learner.encoder), copies(learner.decoder)
-    learner._critic_step(batch, learner.generate(batch.image).detach())
+    assert not same(generator, learner.generator)
+    objectives = learner.losses(batch, Moment(6, 51, 10))
+    next(objectives)
+    sum(next(objectives).terms.values()).backward()
+    assert all(p.grad is not None for p in learner.critic.parameters())
+    assert all(p.grad is None for p in learner.generator.parameters())
+    training.update([batch], Moment(6, 51, 10))
     assert not same(critic, learner.critic)
-    assert same(encoder, learner.encoder)
-    assert same(decoder, learner.decoder)
 
 
-@pytest.mark.parametrize("config", [PDGANConfig(depth_size=32), PDGANConfig(depth_size=32, lambda_g=0, lambda_cg=0)])
-def test_critic_is_silent_in_the_warm_up_and_in_the_l1_only_ablation(config):
-    learner = PDGANLearner(config, seed=0, device=CPU)
-    critic = copies(learner.critic)
-    learner.begin_epoch(1 if config.adversarial else 12)
-    assert set(learner.step(batch_of())) == {"g_l1"}
-    assert same(critic, learner.critic)
-    assert learner.adversarial_steps == 0
-    learner.begin_epoch(6)
-    assert ("g_adversarial" in learner.step(batch_of())) == config.adversarial
+@pytest.mark.parametrize("options", [{}, {"lambda_g": 0, "lambda_cg": 0}])
+def test_critic_is_silent_in_the_warm_up_and_in_the_l1_only_ablation(options):
+    training = generator_training(critic_every=1, critic_lr=0.1, **options)
+    critic = copies(training.learner.critic)
+    assert set(training.update([batch_of()], Moment(12 if options else 1, 0, 1))) == {"g_l1"}
+    assert same(critic, training.learner.critic)
+    assert ("g_adversarial" in training.update([batch_of()], Moment(6, 5, 1))) == (not options)
 
 
 def test_adversarial_gradient_reaches_the_encoder():
-    config = PDGANConfig(depth_size=32, lambda_l=0, lambda_cg=0)
-    learner = PDGANLearner(config, seed=0, device=CPU)
-    learner.begin_epoch(6)
-    before = copies(learner.encoder)
-    learner.step(batch_of())
-    assert not same(before, learner.encoder)
+    training = generator_training(lambda_l=0, lambda_cg=0)
+    before = copies(training.learner.generator.encoder)
+    training.update([batch_of()], Moment(6, 5, 1))
+    assert not same(before, training.learner.generator.encoder)
+
+
+def record(epoch, **changed):
+    well = {"dev_depth_live": 0.2, "dev_target_live": 0.25, "d_stored": 0.6, "d_generated": 0.6}
+    return {"epoch": epoch, **well, **changed}
+
+
+@pytest.mark.parametrize(
+    ("late", "words"),
+    [
+        ([{}, {}], None),
+        ([{"dev_depth_live": 0.001}, {}], None),  # it has come back
+        ([{"dev_depth_live": 0.001}] * 2, "draws zeros for live faces too. Raise lambda_l"),
+        ([{"d_stored": 0.001, "d_generated": 0.001}] * 2, "Lower critic_lr"),
+    ],
+)
+def test_a_collapse_that_lasts_is_said_with_advice(late, words):
+    learner = PDGANLearner(Generator(32), PDGANConfig(depth_size=32), seed=0)
+    early = [record(e, dev_depth_live=0) for e in range(1, 6)]  # L1 alone may pass through zeros on its way
+    got = learner.trouble(early + [record(6 + i, **changed) for i, changed in enumerate(late)])
+    assert got is None if words is None else words in got
 
 
 def test_frozen_encoder_does_not_move_and_then_does():
-    model = he_init(Classifier(), torch.Generator().manual_seed(0))
-    learner = ClassifierLearner(model, lr=1e-2, betas=(0.9, 0.999), freeze_encoder_epochs=1, device=CPU)
+    training = classifier_training(lr=1e-2, freeze_encoder_epochs=1)
+    model = training.learner.model
     state = {k: v.clone() for k, v in model.encoder.state_dict().items()}
     head = copies(model.head)
-    learner.begin_epoch(1)
-    learner.step(batch_of())
-    assert all(torch.equal(state[k], v) for k, v in model.encoder.state_dict().items())  # norms' statistics too
-    assert not same(head, model.head)
-    learner.begin_epoch(2)
-    learner.step(batch_of())
-    assert not torch.equal(state["conv1.weight"], model.encoder.conv1.weight)
+    for epoch in (1, 2):
+        training.learner.begin_epoch(epoch)
+        training.update([batch_of()], Moment(epoch, epoch - 1, 1))
+        unmoved = all(torch.equal(state[k], v) for k, v in model.encoder.state_dict().items())  # statistics too
+        assert unmoved == (epoch == 1)
+        assert not same(head, model.head)
 
 
 def test_classifiers_logit_rises_for_live():
-    model = he_init(Classifier(), torch.Generator().manual_seed(0))
-    learner = ClassifierLearner(model, lr=1e-3, betas=(0.9, 0.999), freeze_encoder_epochs=0, device=CPU)
+    training = classifier_training()
     live = batch_of()
     live.label = torch.zeros(4)
-    learner.begin_epoch(1)
-    first = learner.step(live)["bce"]
-    for _ in range(10):
-        last = learner.step(live)["bce"]
-    assert last < first
-    assert model(live.image).mean() > 0
+    losses = [training.update([live], Moment(1, i, 99))["bce"] for i in range(11)]
+    assert losses[-1] < losses[0]
+    assert training.network(live.image).mean() > 0
+
+
+def test_the_second_head_learns_types_with_the_same_weight_and_is_not_scored():
+    learner = ClassifierLearner(Classifier(kinds=2), ClassifierConfig(), seed=0)
+    batch = batch_of(8)
+    batch.kind = torch.tensor([0, 1, 0, 2] * 2)
+    objective = next(learner.losses(batch, Moment(1, 0, 1)))
+    assert set(objective.terms) == {"bce", "kind"}
+    assert objective.terms["kind"].item() == pytest.approx(np.log(3), rel=0.5)
+    training = training_of(learner)
+    shown = [training.update([batch], Moment(1, i, 99)) for i in range(40)]
+    assert shown[-1]["kind"] < 0.5 * shown[0]["kind"]
+    assert learner.model(batch.image).shape == (8,)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_scores_between_0_and_1_in_one_graph(name):
+    method = get_method(name)
+    settings = method.settings()
+    network = method.network(**method.network_arguments(settings)).eval()
+    score = Exported(network)(torch.rand(3, 3, 64, 64))
+    assert score.shape == (3,)
+    assert (score >= 0).all()
+    assert (score <= 1).all()
+    assert method.epochs(settings) > 0
 
 
 def test_32_pairs_can_be_learnt_by_heart():
@@ -216,16 +260,12 @@ def test_32_pairs_can_be_learnt_by_heart():
     full = np.stack([np.zeros((64, 64), np.uint8) if s.depth is None else s.depth for s in samples])
     depth = torch.nn.functional.interpolate(torch.from_numpy(full)[:, None].float() / 255, (32, 32), mode="area")
     batch = Batch(image, depth, torch.tensor([float(s.depth is None) for s in samples]), np.arange(32))
-    config = PDGANConfig(depth_size=32, warmup_epochs=1, generator_lr=3e-3)
-    learner = PDGANLearner(config, seed=0, device=CPU)
-    learner.begin_epoch(1)
-    for _ in range(180):
-        l1 = learner.step(batch)["g_l1"] / config.lambda_l
+    training = generator_training(warmup_epochs=1, generator_lr=3e-3)
+    for i in range(180):
+        l1 = training.update([batch], Moment(1, i, 180))["g_l1"] / 100
     assert l1 < 0.01
-    model = Classifier()
-    model.encoder.load_state_dict(learner.encoder.state_dict())
-    classifier = ClassifierLearner(model, lr=1e-3, betas=(0.9, 0.999), freeze_encoder_epochs=0, device=CPU)
-    classifier.begin_epoch(1)
-    for _ in range(30):
-        shown = classifier.step(batch)
+    classifier = classifier_training()
+    classifier.network.encoder.load_state_dict(training.network.encoder.state_dict())
+    for i in range(30):
+        shown = classifier.update([batch], Moment(1, i, 30))
     assert shown["accuracy"] == 1.0

@@ -17,22 +17,22 @@ from training import metrics
 from training.checkpoint import load_json, load_model
 from training.errors import TrainingError
 from training.evaluate import evaluate, read_scores
-from training.feed import Feed
 from training.finetune import FinetuneConfig, finetune
 from training.pretrain import PretrainConfig, pretrain
 from training.report import write_report
-from training.scoring import score_rows
+from training.scoring import feed_of, score_rows
 
 
 def test_pretraining_leaves_a_whole_folder(trained):
     names = {p.name for p in trained.pretrained.iterdir()}
-    assert names == {"encoder.safetensors", "generator.safetensors", "history.json", "embedding.json", "config.json"}
+    files = {"model.safetensors", "model.json", "encoder.safetensors", "history.json", "embedding.json"}
+    assert names == files | {"checkpoints"}
     history = load_json(trained.pretrained / "history.json")
     assert [r["epoch"] for r in history] == [1, 2, 3]
     assert "g_adversarial" not in history[1]
     assert {"g_l1", "g_adversarial", "g_class", "d_stored", "critic_class_accuracy", "dev_l1_live"} <= history[2].keys()
     assert history[-1]["g_l1"] < history[0]["g_l1"]
-    config = load_json(trained.pretrained / "config.json")
+    config = load_json(trained.pretrained / "model.json")
     assert config["store"] == {"path": str(trained.store), "snapshot": 1}
     assert (config["adversarial_steps"], config["critic_steps"]) == (8, 4)
     assert len(config["split"]["train_subjects"]) == 8
@@ -40,14 +40,14 @@ def test_pretraining_leaves_a_whole_folder(trained):
 
 
 def test_progress_counts_to_the_end(trained):
-    assert [call[:3] for call in trained.calls] == [("pretrain", i, 24) for i in range(1, 25)]
+    assert [call[:3] for call in trained.calls] == [("pdgan-generator", i, 24) for i in range(1, 25)]
 
 
 def test_embedding_is_of_people_who_were_not_trained_on(trained):
     embedding = load_json(trained.pretrained / "embedding.json")
     data = DepthDataset(str(trained.store))
     subject = dict(zip(data.table["sample_id"].to_pylist(), data.table["subject"].to_pylist(), strict=True))
-    split = load_json(trained.pretrained / "config.json")["split"]
+    split = load_json(trained.pretrained / "model.json")["split"]
     assert {subject[i] for i in embedding["sample_id"]} == set(split["dev_subjects"])
     for key in ("he_init", "pretrained"):
         assert np.shape(embedding[key]["points"]) == (32, 2)
@@ -57,7 +57,7 @@ def test_embedding_is_of_people_who_were_not_trained_on(trained):
 
 def test_same_seed_same_weights_and_another_seed_others(store, trained, tmp_path):
     again = pretrain(str(store), tmp_path / "a", PretrainConfig(pdgan=FAST_PDGAN, **FAST))
-    for name in ("encoder.safetensors", "generator.safetensors", "embedding.json"):
+    for name in ("encoder.safetensors", "model.safetensors", "embedding.json"):
         assert (again / name).read_bytes() == (trained.pretrained / name).read_bytes()
     model = finetune(str(store), tmp_path / "m", FinetuneConfig(encoder=again, epochs=6, **FAST))
     assert (model / "model.safetensors").read_bytes() == (trained.model / "model.safetensors").read_bytes()
@@ -107,7 +107,7 @@ def test_threshold_is_devs_whatever_the_test_holds(trained, tmp_path):
     assert got.metrics.threshold == trained.evaluation.metrics.threshold == card["threshold"]["value"]
     data = DepthDataset(str(trained.store))
     net, _ = load_model(trained.model)
-    feed = Feed(data, input_size=SIZE, depth_size=None, batch=64, device=torch.device("cpu"))
+    feed = feed_of(card, data, batch=64, device=torch.device("cpu"))
     subjects = np.array(data.table["subject"].to_pylist())
     dev = score_rows("dev", net, feed, np.flatnonzero(np.isin(subjects, card["split"]["dev_subjects"])))
     assert metrics.eer_threshold(dev).value == pytest.approx(card["threshold"]["value"], abs=1e-6)
@@ -139,9 +139,9 @@ def test_an_encoder_that_is_not_there_is_named_before_any_work(store, tmp_path):
 
 def test_a_run_that_explodes_stops_and_saves_nothing(store, tmp_path):
     wild = FAST_PDGAN.model_copy(update={"lambda_l": 1e38, "generator_lr": 1e30})
-    with pytest.raises(TrainingError, match="pretrain: g_l1 became"):
+    with pytest.raises(TrainingError, match="pdgan-generator: g_l1 became"):
         pretrain(str(store), tmp_path / "p", PretrainConfig(pdgan=wild, **FAST))
-    assert not list((tmp_path / "p").iterdir())
+    assert not list((tmp_path / "p").glob("**/*.*"))
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune", "evaluate"])
@@ -222,7 +222,7 @@ def test_report_without_pretraining(store, trained, tmp_path):
 def test_report_of_half_a_run_names_the_file(trained, tmp_path):
     half = tmp_path / "pre"
     shutil.copytree(trained.pretrained, half)
-    (half / "config.json").unlink()
-    with pytest.raises(TrainingError, match=r"config\.json: cannot read it"):
+    (half / "model.json").unlink()
+    with pytest.raises(TrainingError, match=r"model\.json: cannot read it"):
         write_report(str(trained.store), half, trained.model, trained.evaluation, tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()

@@ -6,7 +6,7 @@ import pytest
 
 from storage.dataset import DepthDataset
 from training.errors import TrainingError
-from training.splits import BalancedSampler, by_label, rows_of, split_train_dev
+from training.splits import BalancedSampler, groups_of, rows_of, split_train_dev
 
 
 def table(rows):
@@ -95,7 +95,7 @@ def test_rows_of_a_split_and_of_one_that_is_not_there():
 
 def test_every_batch_is_half_live_and_every_sample_comes_before_any_comes_again():
     live, spoof = np.arange(7), np.arange(100, 130)
-    sampler = BalancedSampler([live, spoof], seed=0)
+    sampler = BalancedSampler([[live], [spoof]], seed=0)
     for step in range(40):
         rows, _ = sampler.draw(step * 8, 8)
         assert (rows < 100).sum() == 4
@@ -107,7 +107,7 @@ def test_every_batch_is_half_live_and_every_sample_comes_before_any_comes_again(
 
 
 def test_sequence_can_be_continued_anywhere():
-    groups = [np.arange(7), np.arange(100, 105)]
+    groups = [[np.arange(7)], [np.arange(100, 105), np.arange(200, 203)]]
     whole, _ = BalancedSampler(groups, seed=3).draw(0, 96)
     other = BalancedSampler(groups, seed=3)
     parts = [other.draw(start, 12)[0] for start in (84, 0, 36)]  # in any order, by a sampler that saw nothing else
@@ -115,15 +115,28 @@ def test_sequence_can_be_continued_anywhere():
     assert whole.tolist() != BalancedSampler(groups, seed=4).draw(0, 96)[0].tolist()
 
 
+def test_domains_of_a_class_come_in_turn_and_classes_stay_equal():
+    rows = [("train", f"d{d}/{i}", c, 0, f"{d}{c}{i}.png") for d in range(3) for c in (0, 1) for i in range(4 + 30 * d)]
+    rows = [r for r in rows if r[1][:2] != "d2" or r[2] == 1]  # the third domain has no live samples
+    made = table(rows)
+    made = made.set_column(made.schema.get_field_index("dataset"), "dataset", [[r[1][:2] for r in rows]])
+    chosen, _ = BalancedSampler(groups_of(made, np.arange(len(rows)), "class-domain"), seed=0).draw(0, 24)
+    names = [(rows[i][2], rows[i][1][:2]) for i in chosen]
+    counts = {name: names.count(name) for name in set(names)}
+    assert counts == {(0, "d0"): 6, (0, "d1"): 6, (1, "d0"): 4, (1, "d1"): 4, (1, "d2"): 4}
+    as_stored = BalancedSampler(groups_of(made, np.arange(len(rows)), "none"), seed=0)
+    assert sorted(as_stored.draw(0, len(rows))[0]) == list(range(len(rows)))
+
+
 def test_an_empty_group_is_refused():
     with pytest.raises(TrainingError, match="empty group"):
-        BalancedSampler([np.arange(3), np.arange(0)], seed=0)
+        BalancedSampler([[np.arange(3)], [np.arange(0)]], seed=0)
 
 
 def test_a_real_store_is_split_and_sampled(store):
     data = DepthDataset(str(store))
     split = split_train_dev(data.table, seed=0)
-    live, spoof = by_label(data.table, split.train)
+    [[live], [spoof]] = groups_of(data.table, split.train, "class-domain")
     assert len(live) == len(spoof) == 64
     assert all(int(data[int(i)]["label"]) == 0 for i in live[:5])
     assert all(int(data[int(i)]["label"]) == 1 for i in spoof[:5])

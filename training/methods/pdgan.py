@@ -13,36 +13,23 @@ at all) in mind as the ablation that any claim about the adversarial part needs.
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import Literal, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import l1_loss
 
-from training.feed import Batch
-from training.methods.pdgan_nets import DEPTH_SIZES, Classifier, Critic, Decoder
+from training.batch import Batch
+from training.methods import Learner, Method, Moment, Network, Objective, Settings, Targets
+from training.methods.pdgan_nets import Critic, Decoder
 from training.methods.resnet import Encoder, he_init
 
-Net = TypeVar("Net", bound=nn.Module)
-__all__ = [
-    "DEPTH_SIZES",
-    "Classifier",
-    "ClassifierLearner",
-    "Critic",
-    "Decoder",
-    "Encoder",
-    "PDGANConfig",
-    "PDGANLearner",
-]
 
-
-class PDGANConfig(BaseModel):
+class PDGANConfig(Settings):
     """Weights and schedule of the pre-training, with the paper's values (intra-dataset) as defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     depth_size: Literal[32, 56, 112, 224] = Field(default=224, description="side of the generated depth")
     lambda_l: float = Field(
@@ -99,102 +86,118 @@ def critic_loss(
     }
 
 
-class PDGANLearner:
-    """Generator (encoder, decoder) and critic in training."""
+class Generator(Network):
+    """Encoder and decoder: an image to its pseudo-depth, zero for a spoof. Its mean depth is a score of its own."""
 
-    def __init__(self, config: PDGANConfig, *, seed: int, device: torch.device) -> None:
-        self.config, self.device = config, device
-        random = torch.Generator().manual_seed(seed)
-        self.encoder = _place(he_init(Encoder(), random), device)
-        self.decoder = _place(he_init(Decoder(config.depth_size), random), device)
-        self.critic = _place(he_init(Critic(), random), device)
-        self.generator_optimiser = torch.optim.Adam(
-            chain(self.encoder.parameters(), self.decoder.parameters()), config.generator_lr, config.generator_betas
-        )
-        self.critic_optimiser = torch.optim.SGD(self.critic.parameters(), config.critic_lr, config.critic_momentum)
-        self.in_warmup = True
-        self.adversarial_steps = 0
-        self.critic_steps = 0
+    def __init__(self, depth_size: int = 224) -> None:
+        super().__init__()
+        self.encoder = Encoder()
+        self.decoder = Decoder(depth_size)
 
-    def generate(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         """(B, 3, S, S) float RGB in [0, 1] -> (B, 1, depth_size, depth_size) in (0, 1)."""
         return self.decoder(self.encoder(image))
 
-    def begin_epoch(self, epoch: int) -> None:
-        """All networks train; the critic comes in after the warm-up."""
-        self.in_warmup = epoch <= self.config.warmup_epochs or not self.config.adversarial
-        for net in (self.encoder, self.decoder, self.critic):
-            net.train()
+    def score(self, output: Tensor) -> Tensor:
+        """Mean depth (Sohn et al.'s decision for a depth network)."""
+        return output.mean(dim=(1, 2, 3))
 
-    def step(self, batch: Batch) -> dict[str, float]:
-        """One generator step, and after every `critic_every`-th adversarial one a critic step."""
-        fake = self.generate(batch.image)
+
+class PDGANLearner(Learner):
+    """Generator and critic in training."""
+
+    monitor = ("dev_l1", "min")
+
+    def __init__(self, generator: Generator, config: PDGANConfig, seed: int) -> None:
+        self.config = config
+        random = torch.Generator().manual_seed(seed)
+        self.generator = he_init(generator, random)
+        self.critic = he_init(Critic(), random)
+        self.nets = nn.ModuleDict({"generator": self.generator, "critic": self.critic})
+        self.optimisers = {
+            "generator": torch.optim.Adam(generator.parameters(), config.generator_lr, config.generator_betas),
+            "critic": torch.optim.SGD(self.critic.parameters(), config.critic_lr, config.critic_momentum),
+        }
+
+    def in_warmup(self, moment: Moment) -> bool:
+        """Whether L1 alone counts now; always in the L1-only ablation."""
+        return moment.epoch <= self.config.warmup_epochs or not self.config.adversarial
+
+    def critic_is_due(self, moment: Moment) -> bool:
+        """Whether this update ends with a critic step: every `critic_every`-th adversarial one does."""
+        adversarial = moment.update + 1 - self.config.warmup_epochs * moment.updates_an_epoch
+        return not self.in_warmup(moment) and adversarial % self.config.critic_every == 0
+
+    def losses(self, batch: Batch, moment: Moment) -> Iterator[Objective]:
+        """The generator's objective and, when it is due, the critic's."""
+        assert batch.depth is not None
+        fake = self.generator(batch.image)
         judged = None
-        if not self.in_warmup:
+        if not self.in_warmup(moment):
             self.critic.requires_grad_(False)  # G's gradient passes through D and leaves nothing in it
             judged = self.critic(fake)
-        terms = generator_loss(fake, batch.depth, batch.label, judged, self.config)
-        _descend(terms, self.generator_optimiser)
-        shown = {name: value.item() for name, value in terms.items()}
-        if not self.in_warmup:
+        yield Objective("generator", generator_loss(fake, batch.depth, batch.label, judged, self.config))
+        if self.critic_is_due(moment):
             self.critic.requires_grad_(True)
-            self.adversarial_steps += 1
-            if self.adversarial_steps % self.config.critic_every == 0:
-                shown |= self._critic_step(batch, fake.detach())
-        return shown
+            yield self._critic_objective(batch.depth, fake.detach(), batch.label)
 
-    def _critic_step(self, batch: Batch, fake: Tensor) -> dict[str, float]:
-        real, made = self.critic(batch.depth), self.critic(fake)
-        terms = critic_loss(real, made, batch.label, self.config)
-        _descend(terms, self.critic_optimiser)
-        self.critic_steps += 1
-        told = torch.cat([real[0] > 0, made[0] <= 0]).float().mean().item()
-        named = (torch.cat([real[1], made[1]]) > 0).float().eq(batch.label.repeat(2)).float().mean().item()
-        shown = {name: value.item() for name, value in terms.items()}
-        return shown | {"critic_adversarial_accuracy": told, "critic_class_accuracy": named}
+    def _critic_objective(self, depth: Tensor, fake: Tensor, label: Tensor) -> Objective:
+        real, made = self.critic(depth), self.critic(fake)
+        told = torch.cat([real[0] > 0, made[0] <= 0]).float().mean()
+        named = (torch.cat([real[1], made[1]]) > 0).float().eq(label.repeat(2)).float().mean()
+        shown = {"critic_adversarial_accuracy": told, "critic_class_accuracy": named}
+        return Objective("critic", critic_loss(real, made, label, self.config), shown)
 
+    def validate(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Mean |target - generated| of each sample, and the mean generated depth: all-zero output shows in both."""
+        assert batch.depth is not None
+        error = (output - batch.depth).abs().mean(dim=(1, 2, 3))
+        return {"l1": error, "depth": output.mean(dim=(1, 2, 3)), "target": batch.depth.mean(dim=(1, 2, 3))}
 
-class ClassifierLearner:
-    """The encoder with its perceptron, trained on live or spoof (binary cross-entropy, Adam)."""
-
-    def __init__(
-        self,
-        model: Classifier,
-        *,
-        lr: float,
-        betas: tuple[float, float],
-        freeze_encoder_epochs: int,
-        device: torch.device,
-    ) -> None:
-        self.model = _place(model, device)
-        self.freeze_encoder_epochs = freeze_encoder_epochs
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr, betas)
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Train all, or the head alone while the encoder is frozen (its norms too)."""
-        frozen = epoch <= self.freeze_encoder_epochs
-        self.model.train()
-        self.model.encoder.train(mode=not frozen)
-        self.model.encoder.requires_grad_(not frozen)
-
-    def step(self, batch: Batch) -> dict[str, float]:
-        """One step; the logit says "live", so the target is 1 - label."""
-        logit, live = self.model(batch.image), 1 - batch.label
-        terms = {"bce": bce(logit, live)}
-        _descend(terms, self.optimiser)
-        right = (logit.detach() > 0).float().eq(live).float().mean().item()
-        return {"bce": terms["bce"].item(), "accuracy": right}
+    def trouble(self, history: Sequence[Mapping[str, float]]) -> str | None:
+        """An all-zero generator, or a critic that knows everything, for two epochs after the warm-up."""
+        late = [r for r in history if r["epoch"] > self.config.warmup_epochs][-2:]
+        if len(late) < 2:
+            return None
+        if all(r["dev_depth_live"] < 0.02 * r["dev_target_live"] for r in late):
+            return (
+                "the generator draws zeros for live faces too. Raise lambda_l (the paper has 50 to 100), lower "
+                "lambda_g and lambda_cg, or give it more warmup_epochs"
+            )
+        if self.config.lambda_g > 0 and all(
+            r.get("d_stored", 1) + r.get("d_generated", 1) < 0.02 * self.config.lambda_d for r in late
+        ):
+            return (
+                "the critic tells generated from stored maps without error, so its gradient says nothing. Lower "
+                "critic_lr, raise critic_every, or train with lambda_g = lambda_cg = 0 (L1 only)"
+            )
+        return None
 
 
-def _descend(terms: dict[str, Tensor], optimiser: torch.optim.Optimizer) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    torch.stack(list(terms.values())).sum().backward()
-    optimiser.step()
+class PDGANGenerator(Method[PDGANConfig]):
+    """PDGAN's first stage: the image-to-depth generator whose encoder is kept."""
 
+    name = "pdgan-generator"
+    reference = "Paik, Ko, Yoo 2021, arXiv 2101.00200, section 3.2"
+    settings = PDGANConfig
 
-def _place(net: Net, device: torch.device) -> Net:
-    # channels last halves a training step on CPU (8.3 -> 4.9 ms a sample at depth 56, two threads)
-    for parameter in net.to(device).parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return net
+    def epochs(self, settings: PDGANConfig) -> int:
+        """Warm-up and adversarial together."""
+        return settings.epochs
+
+    def targets(self, settings: PDGANConfig) -> Targets:
+        """Depth maps."""
+        return Targets(depth_size=settings.depth_size)
+
+    def network_arguments(self, settings: PDGANConfig) -> dict[str, Any]:
+        """Side of the map."""
+        return {"depth_size": settings.depth_size}
+
+    def network(self, **arguments: Any) -> Generator:  # noqa: ANN401 - the interface's
+        """Encoder and decoder."""
+        return Generator(**arguments)
+
+    def learner(self, network: Network, settings: PDGANConfig, seed: int) -> PDGANLearner:
+        """Networks by He initialisation."""
+        assert isinstance(network, Generator)
+        return PDGANLearner(network, settings, seed)

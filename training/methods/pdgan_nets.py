@@ -1,4 +1,4 @@
-"""PDGAN's networks beside the encoder: depth decoder, auxiliary-classifier critic, liveness classifier.
+"""PDGAN's networks beside the encoder: depth decoder and auxiliary-classifier critic.
 
 Figure 3 of the paper (arXiv 2101.00200) does not survive in its text; blocks and widths of the decoder and the critic
 are ours where the paper is silent: no skip connections ("the embedding is the decoder's input"), residual blocks,
@@ -8,14 +8,11 @@ sigmoid output for a target in [0, 1], a critic that sees the depth map alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from training.methods.resnet import Encoder
 
 DEPTH_SIZES = (32, 56, 112, 224)
 
@@ -96,24 +93,3 @@ class Critic(nn.Module):
         """(B, 1, S, S) in [0, 1], S >= 32 -> logits (B,) of "a stored map" and (B,) of "spoof"."""
         y = self.blocks(self.stem(depth)).mean(dim=(2, 3))
         return self.adversarial(y).squeeze(1), self.category(y).squeeze(1)
-
-
-class Classifier(nn.Module):
-    """Encoder, global average, and a perceptron 128-64-32-1: 712,465 parameters, the paper's 0.71 M.
-
-    The paper flattens the embedding; a 7 x 7 x 128 flatten cannot be had in 0.71 M, the average can.
-    """
-
-    def __init__(self, hidden: Sequence[int] = (64, 32)) -> None:
-        super().__init__()
-        self.encoder = Encoder()
-        layers: list[nn.Module] = []
-        width = self.encoder.channels
-        for n in hidden:
-            layers += [nn.Linear(width, n), nn.ReLU(inplace=True)]
-            width = n
-        self.head = nn.Sequential(*layers, nn.Linear(width, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, 224, 224) float RGB in [0, 1] -> (B,) logit of "live"; its sigmoid is the published score."""
-        return self.head(self.encoder(image).mean(dim=(2, 3))).squeeze(1)

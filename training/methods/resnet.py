@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from training.errors import TrainingError
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -39,7 +43,7 @@ class Encoder(nn.Module):
     def __init__(self, width: float = 0.25) -> None:
         super().__init__()
         channels = [round(c * width) for c in (64, 128, 256, 512)]
-        self.channels = channels[-1]
+        self.width, self.channels = width, channels[-1]
         self.conv1 = nn.Conv2d(3, channels[0], 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(channels[0])
         self.relu = nn.ReLU(inplace=True)
@@ -55,6 +59,27 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C, H / 32, W / 32)."""
         return self.layers(self.pool(self.relu(self.bn1(self.conv1(image)))))
+
+
+def from_torchvision(state: Mapping[str, Tensor], encoder: Encoder, source: object) -> dict[str, Tensor]:
+    """An encoder's state dict from one with torchvision's (and timm's) names for ResNet-18; the last layer is dropped.
+
+    Raises TrainingError, naming `source`, where a tensor lacks or has another shape.
+    """
+    found = {}
+    for name, wanted in encoder.state_dict().items():
+        theirs = re.sub(r"^layers\.(\d)", lambda m: f"layer{int(m[1]) + 1}", name).replace(".skip.", ".downsample.")
+        tensor = state.get(theirs)
+        if tensor is None and name.endswith("num_batches_tracked"):  # files of before PyTorch 0.4.1 have none
+            tensor = torch.zeros_like(wanted)
+        if tensor is None or tensor.shape != wanted.shape:
+            had = "nothing" if tensor is None else tuple(tensor.shape)
+            raise TrainingError(
+                f"{source}: {theirs} is {had}, not {tuple(wanted.shape)}; expected a ResNet-18 at "
+                f"{encoder.width:g} of its width ({encoder.channels} channels at the end)"
+            )
+        found[name] = tensor
+    return found
 
 
 def he_init(model: Net, generator: torch.Generator) -> Net:
