@@ -1,5 +1,6 @@
 """Protocols: what each published one selects, counted against the released lists, and what a store says it lacks."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from itertools import product
@@ -125,6 +126,80 @@ def test_siw_protocol_1_trains_on_the_first_60_frames_and_tests_on_all(tmp_path)
         [first.set_column(place, field, pa.array(np.full(len(first), frame), field.type)) for frame in (0, 59, 60)]
     )
     assert counts(find_protocol("siw-1").select(made), made) == [(24, 72), (16, 48), (60, 180)]
+
+
+SIW_M = [
+    "Paper",
+    "Replay",
+    "Partial/FunnyeyeGlasses",
+    "Partial/PaperCut",
+    "Partial/PaperGlasses",
+    "Makeup/Cosmetic",
+    "Makeup/Impersonation",
+    "Makeup/Obfuscation",
+    "Mask/HalfMask",
+    "Mask/MannequinHead",
+    "Mask/PaperMask",
+    "Mask/SiliconeMask",
+    "Mask/TransparentMask",
+]
+
+
+def test_siw_m_leaves_each_of_its_13_attacks_out_once(tmp_path):
+    files = [f"{kind}/{i}.mov" for kind in (*SIW_M, "Live/Train", "Live/Test") for i in range(5)]
+    made = scanned("siw-m", tmp_path, files)
+    detail = np.array(made["attack_detail"].to_pylist())
+    folds = [protocol for protocol in protocols().values() if protocol.family == "siw-m-loo"]
+    tested = set()
+    for protocol in folds:
+        selection = protocol.select(made)
+        assert counts(selection, made) == [(4, 48), (1, 12), (5, 5)]
+        (left_out,) = set(detail[selection.test]) - {""}
+        assert left_out not in detail[np.concatenate([selection.train, selection.dev])]
+        tested.add(left_out)
+    assert len(tested) == len(folds) == 13
+
+
+MV2 = {
+    "Paper": "Paper",
+    "Replay": "Replay",
+    "Partial_FunnyeyeGlasses": "Partial_Funnyeye",
+    "Partial_PaperGlasses": "Partial_Paperglass",
+    "Partial_Eye": "Partial_Eye",
+    "Partial_Mouth": "Partial_Mouth",
+    "Makeup_Cosmetic": "Makeup_Co",
+    "Makeup_Impersonation": "Makeup_Im",
+    "Makeup_Obfuscation": "Makeup_Ob",
+    "Mask_HalfMask": "Mask_Half",
+    "Mask_TransparentMask": "Mask_Trans",
+    "Mask_PaperMask": "Mask_Paper",
+    "Mannequin": "Mask_Mann",
+    "Silicone": "Mask_Silicone",
+}
+
+
+def test_siw_mv2_goes_by_its_lists_and_leaves_each_of_14_attacks_out(tmp_path):
+    stems = [f"Spoof/{kind}/{prefix}_{i}" for kind, prefix in MV2.items() for i in range(5)]
+    live = [f"Live/Live_{i}" for i in range(20)]
+    lists = {
+        "trainlist_all": stems[::2],
+        "testlist_all": stems[1::2],
+        "trainlist_live": live[:15],
+        "testlist_live": live[15:],
+        "train_A_pretrain": [*stems[:30], *live[:10]],
+        "test_C_race": [*stems[60:], *live[17:]],
+    }
+    (tmp_path / "pro_3_text").mkdir()
+    for name, members in lists.items():
+        (tmp_path / f"pro_3_text/{name}.txt").write_text("\n".join(os.path.basename(m) for m in members))
+    made = scanned("siw-mv2", tmp_path, [f"{stem}.mov" for stem in (*stems, *live)])
+    assert counts(find_protocol("siw-mv2-known").select(made), made) == [(12, 28), (3, 7), (5, 35)]
+    assert counts(find_protocol("siw-mv2-cross.c").select(made), made) == [(8, 24), (2, 6), (3, 10)]
+    for protocol in protocols().values():
+        if protocol.family == "siw-mv2-loo":
+            selection = protocol.select(made)
+            assert counts(selection, made)[2] == (4, 5)
+            assert len({*selection.train, *selection.dev, *selection.test}) == len(made)
 
 
 def people(dataset: str, split: str, count: int, attacks=("print",), **more) -> list[dict]:

@@ -11,10 +11,12 @@ from training.protocols.columns import Columns, Mask
 
 
 def carve(columns: Columns, rows: Mask, share: float, seed: int) -> Mask:
-    """A `share` of the subjects of every dataset among `rows`, whole, as (n,) bool.
+    """A `share` of the subjects among `rows`, whole, as (n,) bool: of every dataset, and within it of the subjects with
+    live samples, with spoofs and with both.
 
-    Subjects are ranked by a hash of (seed, name), so one subject more never reshuffles the others; of each dataset at
-    least one is taken and one left, and as many more as it takes to have both live and spoof where `rows` has both.
+    So each class is there in its proportion even where a subject is one video. Subjects are ranked by a hash of (seed,
+    name): one subject more never reshuffles the others. Of each group at least one subject is taken and one left; a
+    group of one is left whole.
     """
     names, who = columns.subjects()
     values, dataset = columns.encoded("dataset")
@@ -22,16 +24,10 @@ def carve(columns: Columns, rows: Mask, share: float, seed: int) -> Mask:
     chosen = np.zeros(len(names), bool)
     for number in range(len(values)):
         inside = rows & (dataset == number)
-        people = np.unique(who[inside])
-        if len(people) < 2:
-            continue
-        ranked = sorted(people.tolist(), key=lambda i: hashlib.sha256(f"{seed}|{names[i]}".encode()).digest())
-        has = np.zeros((2, len(names)), bool)  # which subjects have live samples, which spoofs
-        for value in (0, 1):
-            has[value, who[inside & (label == value)]] = True
-        needed = has.any(axis=1)
-        count = min(math.ceil(round(share * len(ranked), 9)), len(ranked) - 1)
-        while count < len(ranked) - 1 and (needed & ~has[:, ranked[:count]].any(axis=1)).any():
-            count += 1
-        chosen[ranked[:count]] = True
+        has_live = np.bincount(who[inside & (label == 0)], minlength=len(names)) > 0
+        has_spoof = np.bincount(who[inside & (label == 1)], minlength=len(names)) > 0
+        for group in (has_live & has_spoof, has_live & ~has_spoof, has_spoof & ~has_live):
+            people = np.flatnonzero(group).tolist()
+            ranked = sorted(people, key=lambda i: hashlib.sha256(f"{seed}|{names[i]}".encode()).digest())
+            chosen[ranked[: min(math.ceil(round(share * len(people), 9)), len(people) - 1)]] = True
     return rows & chosen[who]

@@ -119,7 +119,7 @@ def _protocol(name: str, entry: _Entry, values: Mapping[str, Any], where: str) -
         name=name,
         family=entry.name,
         title=entry.title.format_map(values),
-        source=entry.source,
+        source=entry.source.format_map(values),
         metric=entry.metric,
         train=clauses("train", entry.train),
         dev=entry.dev if isinstance(entry.dev, float) else clauses("dev", entry.dev),
