@@ -18,8 +18,8 @@ EXTRA = "extra."
 class Columns:
     """The columns of one table, each encoded once: a question then looks at the distinct values, not at the rows.
 
-    A million rows have some thousand subjects and a dozen attacks; asked this way, all protocols together take about
-    a second on such a table.
+    A million rows have some thousand subjects and a dozen attacks. Measured on a million rows: one protocol 1.2 s, all
+    94 on the same `Columns` 5 s.
     """
 
     def __init__(self, table: pa.Table) -> None:
