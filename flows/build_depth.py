@@ -141,7 +141,7 @@ def open_target(store: str) -> Store:
     """
     if re.search(r"@\d+$", store):
         raise BuildError(f"{store}: a build writes a store, not a snapshot; leave out @{store.rpartition('@')[2]}")
-    return Store(Store(store).root.resolve())
+    return Store(store)
 
 
 def content(shards: Iterable[ShardInfo]) -> list[tuple[str, str]]:

@@ -145,7 +145,7 @@ class DepthDataset(Dataset[dict[str, Any]]):
             places, (reader, known) = np.flatnonzero(shards == number), self._opened(int(number))
             if (reader.index.size, reader.index.depth_dtype) != (images.shape[1:3], depths.dtype):
                 raise StoreError(
-                    f"{reader.path}: {reader.index.size} {reader.index.depth_dtype} in a batch of {images.shape[1:3]} "
+                    f"{reader.file}: {reader.index.size} {reader.index.depth_dtype} in a batch of {images.shape[1:3]} "
                     f"{depths.dtype}; choose samples of one size by `where` or `rows`"
                 )
             here = rows[places]
@@ -176,7 +176,7 @@ class DepthDataset(Dataset[dict[str, Any]]):
             info = self.snapshot.shards[number]
             reader = self.snapshot.open(info)
             if len(reader) != info.rows:
-                raise Damaged(f"{reader.path}: {len(reader)} rows, the snapshot lists {info.rows}; build again")
+                raise Damaged(f"{reader.file}: {len(reader)} rows, the snapshot lists {info.rows}; build again")
             shard = _Shard(reader, reader.columns(["label"]).column(0).to_numpy().astype(np.int64))
         self._open[number] = shard
         while len(self._open) > _MAX_OPEN:

@@ -11,9 +11,10 @@
 Contiguous, because h5py's per-call cost (25 us) and chunked filters (100 us and more) dwarf the copy itself (10 us).
 """
 
+import contextlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from storage.codecs import Encoded
 from storage.config import StoreConfig
 from storage.errors import Damaged
 from storage.pixel_index import PixelIndex
+from storage.place import StoredFile
 from storage.schema import COLUMNS, SCHEMA_VERSION, check_version, completed, stored_names
 
 if TYPE_CHECKING:
@@ -116,13 +118,13 @@ class _Disk(io.FileIO):
             raise error
 
 
-def index(path: Path) -> PixelIndex:
+def index(path: StoredFile) -> PixelIndex:
     """Where the pixels of a shard lie; raises Damaged or UnknownVersion that names it."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with _opened(path) as file:
             check_version(int(file.attrs["schema_version"]), path)
             n = file["image_crc32"].shape[0]
-            if n > path.stat().st_size:  # a row has pixels: a forged length must not take the memory
+            if n > path.nbytes:  # a row has pixels: a forged length must not take the memory
                 raise Damaged(f"{path}: claims {n} rows, more than the file can hold")
             height, width = (int(v) for v in file.attrs["image_size"])
             dtype = np.dtype({"uint8": np.uint8, "uint16": np.uint16}[file.attrs["depth_dtype"]])
@@ -153,13 +155,13 @@ def index(path: Path) -> PixelIndex:
         raise Damaged(f"{path}: not a readable HDF5 shard ({error}); delete it, then build again") from error
 
 
-def columns(path: Path, names: Sequence[str]) -> pa.Table:
+def columns(path: StoredFile, names: Sequence[str]) -> pa.Table:
     """The named columns of a shard as a table of COLUMNS types; raises Damaged or UnknownVersion."""
     schema = pa.schema([COLUMNS.field(name) for name in names])
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with _opened(path) as file:
             version = check_version(int(file.attrs["schema_version"]), path)
-            group, n, most = file["columns"], file["image_crc32"].shape[0], _MAX_DEFLATE * path.stat().st_size
+            group, n, most = file["columns"], file["image_crc32"].shape[0], _MAX_DEFLATE * path.nbytes
             arrays = {}
             for name in stored_names(names, version):
                 data = group[name]
@@ -169,6 +171,16 @@ def columns(path: Path, names: Sequence[str]) -> pa.Table:
         return completed(pa.table(arrays), schema, n)
     except (*_H5_ERRORS, MemoryError, pa.ArrowException) as error:
         raise Damaged(f"{path}: columns are not readable ({error}); delete it, then build again") from error
+
+
+@contextlib.contextmanager
+def _opened(path: StoredFile) -> Iterator[h5py.File]:
+    source = path.source()
+    with (
+        contextlib.nullcontext() if isinstance(source, Path) else source,
+        h5py.File(source, "r", locking=False) as file,
+    ):
+        yield file
 
 
 def _write_pixels(
@@ -199,7 +211,7 @@ def _spans(file: h5py.File, name: str, raw_nbytes: int) -> tuple[np.ndarray, np.
     data = file[name]
     base = data.id.get_offset()
     if base is None and data.size:
-        raise Damaged(f"{file.filename}: {name} is not contiguous; it was not written by pseudodepth")
+        raise Damaged(f"{name} is not contiguous; it was not written by pseudodepth")
     base = base or 0
     if file.attrs[f"{name}_codec"] == "raw":
         k = data.shape[0]

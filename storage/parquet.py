@@ -26,6 +26,7 @@ from storage.codecs import Encoded
 from storage.config import StoreConfig
 from storage.errors import Damaged
 from storage.pixel_index import PixelIndex
+from storage.place import StoredFile
 from storage.schema import COLUMNS, SCHEMA_VERSION, check_version, completed, stored_names
 
 SUFFIX = ".parquet"
@@ -116,7 +117,7 @@ class Writer:
         self._file.write_table(pa.table(arrays, schema=self._file.schema), row_group_size=_GROUP)
 
 
-def index(path: Path) -> PixelIndex:
+def index(path: StoredFile) -> PixelIndex:
     """Where the pixels of a shard lie; raises Damaged or UnknownVersion that names it."""
     try:
         with _opened(path) as file:
@@ -149,7 +150,7 @@ def index(path: Path) -> PixelIndex:
         raise Damaged(f"{path}: not a readable Parquet shard ({error}); delete it, then build again") from error
 
 
-def columns(path: Path, names: Sequence[str]) -> pa.Table:
+def columns(path: StoredFile, names: Sequence[str]) -> pa.Table:
     """The named columns of a shard as a table of COLUMNS types; raises Damaged or UnknownVersion."""
     schema = pa.schema([COLUMNS.field(name) for name in names])
     try:
@@ -168,9 +169,9 @@ def _about(file: pq.ParquetFile) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def _opened(path: StoredFile) -> Iterator[pq.ParquetFile]:
     """Open the file, its footer checked first: pyarrow aborts the whole process on some damaged ones."""
-    with path.open("rb") as file:
+    with path.open() as file:
         place, crc = _footer_seal(file, path)
         file.seek(place)
         if file.read(8) != crc:
@@ -180,7 +181,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
             yield shard
 
 
-def _footer_seal(file: BinaryIO, path: Path) -> tuple[int, bytes]:
+def _footer_seal(file: BinaryIO, path: object) -> tuple[int, bytes]:
     """Where the footer keeps its checksum, and what it should be: 8 hex digits, counted with zeros in their place.
 
     Parquet checks its pages only, so the footer vouches for itself through a note in it.

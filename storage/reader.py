@@ -1,9 +1,8 @@
 """Reads one shard of either format: rows by number into arrays, columns into tables."""
 
-import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +11,12 @@ from isal.isal_zlib import crc32
 from storage import hdf5, parquet
 from storage.codecs import DECODERS, MASK_CODEC, Buffer
 from storage.errors import Damaged, StoreError
+from storage.pixel_index import PixelIndex
+from storage.place import LocalFile, StoredFile
 from storage.schema import COLUMNS, LIVE
 from storage.shard_format import ShardFormat
+
+T = TypeVar("T")
 
 FORMATS: dict[str, ShardFormat] = {"hdf5": hdf5, "parquet": parquet}
 
@@ -21,40 +24,26 @@ FORMATS: dict[str, ShardFormat] = {"hdf5": hdf5, "parquet": parquet}
 class ShardReader:
     """A shard that is open for reading.
 
-    It holds a read-only memory map and the row index, and no library handle: it may cross a fork, be pickled into a
-    spawned worker, and be used by several threads at once.
+    It holds the file (a memory map, if it is local) and the row index, and no library handle: it may cross a fork, be
+    pickled into a spawned worker, and be used by several threads at once.
     """
 
-    def __init__(self, path: Path, *, expected_bytes: int | None = None) -> None:
-        """Open `path`; raises Damaged if it is not there, not of `expected_bytes` bytes or not a shard."""
-        self.path, self._expected_bytes = path, expected_bytes
-        self._format = _format_of(path)
-        try:
-            with path.open("rb") as file:
-                length = file.seek(0, 2)
-                if length == 0 or expected_bytes not in (None, length):  # mapping a cut file would end in SIGBUS
-                    raise Damaged(f"{path}: {length} bytes, expected {expected_bytes}; delete it, then build again")
-                self._map = memoryview(mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ))
-        except OSError as error:
-            raise Damaged(f"{path}: cannot be opened ({error}); delete it, then build again") from error
-        self.index = self._format.index(path)
-        try:
-            self.index.check(length)
-        except Damaged as error:
-            raise Damaged(f"{path}: {error}; delete it, then build again") from error
+    def __init__(self, file: StoredFile) -> None:
+        """Raises Damaged if it is not a shard."""
+        self.file = file
+        self._format = _format_of(file)
+        self.index: PixelIndex = self._intact(self._index)
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "expected_bytes": self._expected_bytes}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"], expected_bytes=state["expected_bytes"])  # type: ignore[misc]  # a map cannot travel
+    def __reduce__(self) -> tuple[type["ShardReader"], tuple[StoredFile]]:
+        return ShardReader, (self.file,)  # the index is read again: quicker than sending it
 
     def columns(self, names: Sequence[str] | None = None) -> pa.Table:
         """The named columns (all of COLUMNS by default) of every row, in row order."""
-        return self._format.columns(self.path, known_columns(names))
+        known = known_columns(names)
+        return self._intact(lambda: self._format.columns(self.file, known))
 
     def read(
         self,
@@ -69,6 +58,7 @@ class ShardReader:
         names the file and the row.
         """
         index, rows = self.index, self._rows(indices)
+        self.file.fetch(self._spans(rows, ("image", "depth")))
         images = np.empty((len(rows), *index.size, 3), np.uint8) if images is None else images
         depths = np.empty((len(rows), *index.size), index.depth_dtype) if depths is None else depths
         decode_image, decode_depth = DECODERS[index.image_codec], DECODERS[index.depth_codec]
@@ -82,7 +72,7 @@ class ShardReader:
                 else:
                     decode_depth(depth, depth_out)
             except Damaged as error:
-                raise Damaged(f"{self.path}: row {i}: {error}; delete it, then build again") from error
+                raise Damaged(f"{self.file}: row {i}: {error}; delete it, then build again") from error
         return images, depths
 
     def read_masks(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -91,6 +81,7 @@ class ShardReader:
         Raises Damaged like `read`.
         """
         rows = self._rows(indices)
+        self.file.fetch(self._spans(rows, ("depth", "mask")))
         masks = np.zeros((len(rows), *self.index.size), bool)
         depth = np.empty(self.index.size, self.index.depth_dtype)
         for k, i in enumerate(rows):
@@ -101,8 +92,31 @@ class ShardReader:
                 elif (data := self._stored(i, "mask")) is not None:
                     DECODERS[MASK_CODEC](data, masks[k])
             except Damaged as error:
-                raise Damaged(f"{self.path}: row {i}: {error}; delete it, then build again") from error
+                raise Damaged(f"{self.file}: row {i}: {error}; delete it, then build again") from error
         return masks
+
+    def _index(self) -> PixelIndex:
+        index: PixelIndex = self._format.index(self.file)
+        try:
+            index.check(self.file.nbytes)
+        except Damaged as error:
+            raise Damaged(f"{self.file}: {error}; delete it, then build again") from error
+        return index
+
+    def _intact(self, read: Callable[[], T]) -> T:
+        """What `read` gives; if that is damaged and came from a copy, once more from the original."""
+        try:
+            return read()
+        except Damaged:
+            if not self.file.forget():
+                raise
+            return read()
+
+    def _spans(self, rows: list[int], names: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Where the pixels of these rows lie: (start, nbytes)."""
+        for name in names:
+            spans = (getattr(self.index, f"{name}_{part}")[rows].tolist() for part in ("start", "nbytes"))
+            yield from (span for span in zip(*spans, strict=True) if span[0] >= 0)
 
     def _stored(self, i: int, name: str) -> Buffer | None:
         """The bytes of row i's `image`, `depth` or `mask` as they lie in the file, checksum checked; None: no such."""
@@ -115,15 +129,19 @@ class ShardReader:
             if start < 0:
                 yield None
                 continue
-            data = self._map[start : start + nbytes]
-            if crc32(data) != crc:
-                raise Damaged(f"{self.path}: row {i}: {name} does not fit its checksum; delete it, then build again")
+            data = self.file.read(start, nbytes)
+            intact = crc32(data) == crc
+            if not intact and self.file.forget():
+                data = self.file.read(start, nbytes)
+                intact = crc32(data) == crc
+            if not intact:
+                raise Damaged(f"{self.file}: row {i}: {name} does not fit its checksum; delete it, then build again")
             yield data
 
     def _rows(self, indices: Sequence[int] | np.ndarray) -> list[int]:
         rows = np.asarray(indices, dtype=np.int64).tolist()
         if rows and not -len(self) <= min(rows) <= max(rows) < len(self):
-            raise IndexError(f"{self.path}: rows {min(rows)} to {max(rows)} of a shard of {len(self)}")
+            raise IndexError(f"{self.file}: rows {min(rows)} to {max(rows)} of a shard of {len(self)}")
         return [i % len(self) for i in rows]
 
     def check(self, *, decode: bool = True) -> None:
@@ -133,14 +151,14 @@ class ShardReader:
         """
         table = self.columns()
         if len(table) != len(self) or any(table.column(f.name).null_count for f in COLUMNS if not f.nullable):
-            raise Damaged(f"{self.path}: columns of {len(table)} rows (or with gaps) for {len(self)} rows of pixels")
+            raise Damaged(f"{self.file}: columns of {len(table)} rows (or with gaps) for {len(self)} rows of pixels")
         if len(set(table.column("sample_id").to_pylist())) != len(self):
-            raise Damaged(f"{self.path}: a sample_id stands there twice")
+            raise Damaged(f"{self.file}: a sample_id stands there twice")
         live = table.column("label").to_numpy() == LIVE
         if (live != (self.index.depth_start >= 0)).any():
-            raise Damaged(f"{self.path}: a live row without depth or a spoof with depth")
+            raise Damaged(f"{self.file}: a live row without depth or a spoof with depth")
         if (live & (self.index.mask_start >= 0)).any():
-            raise Damaged(f"{self.path}: a live row with a mask of its own; its mask is where its depth is")
+            raise Damaged(f"{self.file}: a live row with a mask of its own; its mask is where its depth is")
         for i in range(len(self)):
             if not decode:
                 for name in ("image", "depth", "mask"):
@@ -149,12 +167,12 @@ class ShardReader:
             if self.index.mask_start[i] >= 0:
                 self.read_masks([i])
             if not self.read([i])[1].any() and live[i]:
-                raise Damaged(f"{self.path}: row {i} is live and its depth is zero everywhere")
+                raise Damaged(f"{self.file}: row {i} is live and its depth is zero everywhere")
 
 
 def open_shard(path: str | Path, *, expected_bytes: int | None = None) -> ShardReader:
-    """Open one shard file of either format by its suffix."""
-    return ShardReader(Path(path), expected_bytes=expected_bytes)
+    """Open one local shard file of either format by its suffix; raises Damaged if it is not a whole one."""
+    return ShardReader(LocalFile(Path(path), expected_bytes))
 
 
 def known_columns(names: Sequence[str] | None) -> list[str]:
@@ -165,8 +183,8 @@ def known_columns(names: Sequence[str] | None) -> list[str]:
     return list(COLUMNS.names if names is None else names)
 
 
-def _format_of(path: Path) -> ShardFormat:
+def _format_of(file: StoredFile) -> ShardFormat:
     for module in FORMATS.values():
-        if path.suffix == module.SUFFIX:
+        if file.suffix == module.SUFFIX:
             return module
-    raise StoreError(f"{path}: not a shard; expected a name that ends in {[m.SUFFIX for m in FORMATS.values()]}")
+    raise StoreError(f"{file}: not a shard; expected a name that ends in {[m.SUFFIX for m in FORMATS.values()]}")

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from storage.errors import Damaged, StoreError
+from storage.place import Place
 from storage.schema import check_version
 
 # a million-shard snapshot is about 500 MB; anything larger is not ours
@@ -21,12 +21,11 @@ def seal(content: dict[str, Any]) -> bytes:
     return _canonical({**content, "sha256": hashlib.sha256(body).hexdigest()})
 
 
-def unseal(path: Path) -> dict[str, Any]:
+def unseal(place: Place, name: str) -> dict[str, Any]:
     """The content of a sealed file; raises Damaged (or UnknownVersion) that names it."""
+    path = place.where(name)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise Damaged(f"{path}: {path.stat().st_size} bytes is too large for a snapshot or shard ticket")
-        data = path.read_bytes()
+        data = place.read(name, MAX_BYTES)
         content = json.loads(data)
     except (OSError, ValueError, RecursionError) as error:
         raise Damaged(f"{path}: not readable as JSON ({error})") from error

@@ -10,6 +10,7 @@ import pyarrow as pa
 from storage.codecs import Encoded
 from storage.config import StoreConfig
 from storage.pixel_index import PixelIndex
+from storage.place import StoredFile
 
 
 class ShardFileWriter(Protocol):
@@ -35,8 +36,8 @@ class ShardFormat(Protocol):
     def Writer(self, path: Path, config: StoreConfig, meta: dict[str, Any]) -> ShardFileWriter:
         """Begin a file at `path`, which is there and empty. meta: plain JSON that the file is to carry."""
 
-    def index(self, path: Path) -> PixelIndex:
+    def index(self, path: StoredFile) -> PixelIndex:
         """Where the pixels of a file lie; raises Damaged or UnknownVersion that names it."""
 
-    def columns(self, path: Path, names: Sequence[str]) -> pa.Table:
+    def columns(self, path: StoredFile, names: Sequence[str]) -> pa.Table:
         """The named columns as a table of COLUMNS types, nothing else read; raises Damaged or UnknownVersion."""

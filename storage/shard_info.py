@@ -1,6 +1,7 @@
 """What a snapshot knows of one shard, and the ticket beside a shard file that declares it complete."""
 
-import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from storage.atomic import write_file
 from storage.errors import Damaged
-from storage.location import SHARDS, inside
+from storage.location import SHARDS, sha256_of
+from storage.place import Place, inside
 from storage.schema import SCHEMA_VERSION
 from storage.sealed import seal, unseal
 
@@ -36,7 +37,7 @@ class ShardInfo:
     meta: dict[str, Any]
 
 
-def shard_info(value: object, where: Path) -> ShardInfo:
+def shard_info(value: object, where: str) -> ShardInfo:
     """Check what was read from `where`; raises Damaged that names it and the field."""
     if not isinstance(value, dict):
         raise Damaged(f"{where}: not a shard entry: {type(value).__name__} instead of an object")
@@ -46,35 +47,33 @@ def shard_info(value: object, where: Path) -> ShardInfo:
         raise Damaged(f"{where}: not a shard entry: {error}") from error
 
 
-def ticket_file(root: Path, name: str) -> Path:
-    """Where the ticket of a shard lies: written last, so a shard without one is not complete."""
-    return root / SHARDS / f"{name}.json"
+def ticket_file(name: str) -> str:
+    """The ticket of a shard: written last, so a shard without one is not complete."""
+    return f"{SHARDS}/{name}.json"
 
 
-def write_ticket(path: Path, info: ShardInfo) -> None:
+def write_ticket(place: Place, info: ShardInfo) -> None:
     """Declare a shard complete."""
-    write_file(path, seal({"schema_version": SCHEMA_VERSION, "shard": asdict(info)}))
+    place.write(ticket_file(info.name), seal({"schema_version": SCHEMA_VERSION, "shard": asdict(info)}))
 
 
-def read_ticket(path: Path) -> ShardInfo:
-    """What a ticket declares; raises Damaged if it is missing or changed."""
-    return shard_info(unseal(path).get("shard"), path)
+def read_ticket(place: Place, name: str) -> ShardInfo:
+    """What the ticket of shard `name` declares; raises Damaged if it is missing or changed."""
+    ticket = ticket_file(name)
+    return shard_info(unseal(place, ticket).get("shard"), place.where(ticket))
 
 
-def check_file(root: Path, file: str, sha256: str | None) -> None:
-    """Raise Damaged that names the file unless it is there with the bytes that were committed."""
-    path = inside(root, file)
+@contextmanager
+def checked_file(place: Place, file: str, sha256: str | None) -> Iterator[Path]:
+    """The file as a local path; raises Damaged that names it unless it is there with the bytes that were committed."""
+    where = place.where(inside(place, file))
     try:
-        found = sha256_of(path)
+        with place.whole(file) as path:
+            found = sha256_of(path)
+            if found != sha256:
+                raise Damaged(
+                    f"{where}: its bytes changed since they were written (sha256 {found}); delete it, then build again"
+                )
+            yield path
     except OSError as error:
-        raise Damaged(f"{path}: cannot be read ({error}); build again to replace it") from error
-    if found != sha256:
-        raise Damaged(
-            f"{path}: its bytes changed since they were written (sha256 {found}); delete it, then build again"
-        )
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        raise Damaged(f"{where}: cannot be read ({error}); build again to replace it") from error

@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.atomic import check_writable, remove_leftovers, write_file
 from storage.errors import Damaged, SnapshotConflict, StoreError, UnknownVersion
-from storage.location import REJECTS, SHARDS, SNAPSHOTS, inside, local_path
-from storage.reader import ShardReader, known_columns, open_shard
+from storage.location import REJECTS, SHARDS, SNAPSHOTS
+from storage.place import Place, inside, place_of
+from storage.reader import ShardReader, known_columns
 from storage.schema import COLUMNS, REJECT_COLUMNS, SCHEMA_VERSION, completed
 from storage.sealed import seal, unseal
-from storage.shard_info import ShardInfo, check_file, read_ticket, shard_info, ticket_file
+from storage.shard_info import ShardInfo, checked_file, read_ticket, shard_info, ticket_file
 
 _FILE = re.compile(r"(\d{8,})\.json")
 # what a build compares media by; a medium counts as known whether it gave samples or was rejected
@@ -37,7 +37,7 @@ MEDIA_COLUMNS = pa.schema(
 class Snapshot:
     """One committed state of a store. counts: shards, rows, live, spoof, rejects, bytes. parent: number, or None."""
 
-    root: Path
+    root: Place
     number: int
     parent: int | None
     created: str
@@ -55,7 +55,7 @@ class Snapshot:
 
     def open(self, shard: ShardInfo) -> ShardReader:
         """Open one of the shards for reading; raises Damaged if its file is gone or of another size."""
-        return open_shard(inside(self.root, shard.file), expected_bytes=shard.bytes)
+        return ShardReader(self.root.file(inside(self.root, shard.file), shard.bytes, shard.sha256))
 
     def columns(self, names: Sequence[str] | None = None) -> pa.Table:
         """The named columns (all by default) of every row, shard by shard in row order."""
@@ -76,8 +76,8 @@ class Snapshot:
 
         The pixels are not read: a flipped bit among them is for `verify` to find.
         """
-        ticket = ticket_file(self.root, shard.name)
-        if read_ticket(ticket) != shard:
+        if read_ticket(self.root, shard.name) != shard:
+            ticket = self.root.where(ticket_file(shard.name))
             raise Damaged(f"{ticket}: says something else than snapshot {self.number}; delete it, then build again")
         both = [self.open(shard).columns(_MEDIUM), self.rejects_of(shard).select(_MEDIUM)]
         distinct = pa.concat_tables(both).group_by(_MEDIUM, use_threads=False).aggregate([]).select(_MEDIUM)
@@ -88,11 +88,11 @@ class Snapshot:
         """`rejects` of one shard; raises Damaged if the list is gone or not what was committed."""
         if shard.rejects_file is None:
             return REJECT_COLUMNS.empty_table()
-        path = inside(self.root, shard.rejects_file)
-        # small, and pyarrow aborts the process on some damaged footers: only intact bytes may reach it
-        check_file(self.root, shard.rejects_file, shard.rejects_sha256)
+        path = self.root.where(shard.rejects_file)
         try:
-            table = pq.read_table(path, use_threads=False, page_checksum_verification=True, partitioning=None)
+            # small, and pyarrow aborts the process on some damaged footers: only intact bytes may reach it
+            with checked_file(self.root, shard.rejects_file, shard.rejects_sha256) as file:
+                table = pq.read_table(file, use_threads=False, page_checksum_verification=True, partitioning=None)
             return completed(table, REJECT_COLUMNS, len(table))
         except (OSError, KeyError, ValueError, pa.ArrowException) as error:
             raise Damaged(f"{path}: not a readable reject list ({error}); delete it, then build again") from error
@@ -102,18 +102,16 @@ class Store:
     """A folder of shards and the snapshots that list them."""
 
     def __init__(self, url: str | Path) -> None:
-        """`url`: a local path or a file:// URL; the folder need not exist yet."""
-        self.root = local_path(url)
+        """`url`: a local path or a URL; the folder need not exist yet."""
+        self.root = place_of(url)
 
     def check_writable(self) -> None:
         """Make the store's folders where there are none; raises StoreError that names one that cannot be written."""
-        for name in (SHARDS, REJECTS, SNAPSHOTS):
-            check_writable(self.root / name)
+        self.root.check_writable((SHARDS, REJECTS, SNAPSHOTS))
 
     def numbers(self) -> list[int]:
         """Numbers of all committed snapshots, ascending."""
-        folder = self.root / SNAPSHOTS
-        names = (_FILE.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
+        names = (_FILE.fullmatch(name) for name in self.root.sizes(SNAPSHOTS))
         return sorted(int(match[1]) for match in names if match)
 
     def current(self) -> Snapshot | None:
@@ -135,9 +133,13 @@ class Store:
     def snapshot(self, number: int) -> Snapshot:
         """Snapshot `number`; raises StoreError if there is none, Damaged or UnknownVersion if it cannot be trusted."""
         path = self._file(number)
-        if not path.is_file():
-            raise StoreError(f"{self.root}: no snapshot {number}; there are {self.numbers() or 'none'}")
-        content = unseal(path)
+        try:
+            content = unseal(self.root, snapshot_file(number))
+        except Damaged:
+            numbers = self.numbers()
+            if number in numbers:
+                raise
+            raise StoreError(f"{self.root}: no snapshot {number}; there are {numbers or 'none'}") from None
         try:
             if content["number"] != number:
                 raise Damaged(f"{path}: it says that it is snapshot {content['number']}")
@@ -179,11 +181,12 @@ class Store:
         names = [shard.name for shard in shards]
         if len(set(names)) != len(names):
             raise StoreError(f"{self.root}: a shard is listed twice in one snapshot: {sorted(names)}")
+        sizes = self.root.sizes(SHARDS)
         for shard in shards:
-            path = inside(self.root, shard.file)
-            if not path.is_file() or path.stat().st_size != shard.bytes:
+            if sizes.get(Path(inside(self.root, shard.file)).name) != shard.bytes:
+                path = self.root.where(shard.file)
                 raise Damaged(f"{path}: missing or not of {shard.bytes} bytes; build the shard again before committing")
-        remove_leftovers(self.root / SNAPSHOTS)  # of a committer that was killed; each has a name of its own
+        self.root.sweep(SNAPSHOTS)  # of a committer that was killed; each has a name of its own
         number = (current or 0) + 1
         content = {
             "schema_version": SCHEMA_VERSION,
@@ -195,21 +198,26 @@ class Store:
             "shards": [asdict(shard) for shard in shards],
         }
         try:
-            write_file(self._file(number), seal(content), exclusive=True)
+            self.root.create(snapshot_file(number), seal(content))
         except FileExistsError as error:
             raise SnapshotConflict(self._conflict(base, number)) from error
         except OSError as error:
             raise StoreError(f"{self._file(number)}: could not be written ({error}); nothing was committed") from error
         return self.snapshot(number)
 
-    def _file(self, number: int) -> Path:
-        return self.root / SNAPSHOTS / f"{number:08d}.json"
+    def _file(self, number: int) -> str:
+        return self.root.where(snapshot_file(number))
 
     def _conflict(self, base: int | None, current: int | None) -> str:
         return (
             f"{self.root}: planned on snapshot {base}, but the current one is {current}: another build committed "
             "meanwhile. Nothing was committed; the shards are kept, run the build again to put them on top."
         )
+
+
+def snapshot_file(number: int) -> str:
+    """Where snapshot `number` lies."""
+    return f"{SNAPSHOTS}/{number:08d}.json"
 
 
 def parse_store(url: str | Path) -> tuple[Store, int | None]:

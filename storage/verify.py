@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from storage.errors import StoreError
-from storage.location import REJECTS, SHARDS, SNAPSHOTS, inside
+from storage.location import REJECTS, SHARDS, SNAPSHOTS
+from storage.place import Place
 from storage.reader import open_shard
 from storage.schema import LIVE
-from storage.shard_info import ShardInfo, check_file, read_ticket, ticket_file
-from storage.snapshot import parse_store
+from storage.shard_info import ShardInfo, checked_file, read_ticket, ticket_file
+from storage.snapshot import parse_store, snapshot_file
 
 
 @dataclass
@@ -48,12 +49,11 @@ def verify(store_url: str | Path, progress: Callable[[int, int], None] | None = 
     if not numbers:
         raise StoreError(f"{store_url}: no committed snapshot there; run `pseudodepth build` with this store as output")
     if wanted is not None and wanted not in numbers:
-        missing = f"{SNAPSHOTS}/{wanted:08d}.json"
-        report.problems.append(Problem(missing, f"there is no snapshot {wanted}; there are {numbers}"))
+        report.problems.append(Problem(snapshot_file(wanted), f"there is no snapshot {wanted}; there are {numbers}"))
     shards: dict[str, ShardInfo] = {}
     current: set[str] = set()
     for number in numbers:
-        file = f"{SNAPSHOTS}/{number:08d}.json"
+        file = snapshot_file(number)
         report.snapshots += 1
         try:
             snapshot = store.snapshot(number)
@@ -76,29 +76,30 @@ def verify(store_url: str | Path, progress: Callable[[int, int], None] | None = 
     return report
 
 
-def _check_shard(root: Path, info: ShardInfo, owner: dict[str, str]) -> list[Problem]:
+def _check_shard(root: Place, info: ShardInfo, owner: dict[str, str]) -> list[Problem]:
     """Problems of one shard; `owner` maps every sample_id seen so far to its shard, and grows."""
     problems = []
 
     def note(file: str, problem: object) -> None:
         problems.append(Problem(file, str(problem)))
 
-    ticket = ticket_file(root, info.name)
+    ticket = ticket_file(info.name)
     try:
-        if read_ticket(ticket) != info:
-            note(f"{SHARDS}/{ticket.name}", "says something else than the snapshot")
+        if read_ticket(root, info.name) != info:
+            note(ticket, "says something else than the snapshot")
     except StoreError as error:
-        note(f"{SHARDS}/{ticket.name}", error)
+        note(ticket, error)
     if info.rejects_file is not None:
         try:
-            check_file(root, info.rejects_file, info.rejects_sha256)
+            with checked_file(root, info.rejects_file, info.rejects_sha256):
+                pass
         except StoreError as error:
             note(info.rejects_file, error)
     try:
-        check_file(root, info.file, info.sha256)
-        reader = open_shard(inside(root, info.file), expected_bytes=info.bytes)
-        reader.check()
-        table = reader.columns(["sample_id", "label"])
+        with checked_file(root, info.file, info.sha256) as path:
+            reader = open_shard(path, expected_bytes=info.bytes)
+            reader.check()
+            table = reader.columns(["sample_id", "label"])
     except StoreError as error:
         note(info.file, error)
         return problems
@@ -113,10 +114,9 @@ def _check_shard(root: Path, info: ShardInfo, owner: dict[str, str]) -> list[Pro
     return problems
 
 
-def _orphans(root: Path, shards: Iterable[ShardInfo], numbers: list[int]) -> list[str]:
-    known = {f"{SNAPSHOTS}/{number:08d}.json" for number in numbers}
+def _orphans(root: Place, shards: Iterable[ShardInfo], numbers: list[int]) -> list[str]:
+    known = {snapshot_file(number) for number in numbers}
     for info in shards:
-        known |= {info.file, f"{SHARDS}/{info.name}.json", info.rejects_file or info.file}
-    folders = [root / name for name in (SHARDS, REJECTS, SNAPSHOTS) if (root / name).is_dir()]
-    found = {path.relative_to(root).as_posix() for folder in folders for path in folder.iterdir()}
+        known |= {info.file, ticket_file(info.name), info.rejects_file or info.file}
+    found = {f"{folder}/{name}" for folder in (SHARDS, REJECTS, SNAPSHOTS) for name in root.sizes(folder)}
     return sorted(found - known)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +10,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.atomic import PartFile, write_file
 from storage.codecs import encode
 from storage.config import StoreConfig
 from storage.errors import BadSample, Damaged, StoreError
-from storage.location import NAME, REJECTS, SHARDS, inside, local_path
+from storage.location import NAME, REJECTS, SHARDS, sha256_of
+from storage.place import Place, inside, place_of
 from storage.reader import FORMATS, open_shard
 from storage.schema import COLUMNS, LIVE, REJECT_COLUMNS, Sample, check_sample, rows_table, sample_id
-from storage.shard_info import ShardInfo, check_file, read_ticket, sha256_of, ticket_file, write_ticket
+from storage.shard_info import ShardInfo, checked_file, read_ticket, ticket_file, write_ticket
 
 
 class ShardWriter:
     """Takes samples and rejects; made by `shard_writer`. `info` is there once the `with` block has ended cleanly."""
 
-    def __init__(self, root: Path, name: str, config: StoreConfig, meta: Mapping[str, Any]) -> None:
+    def __init__(self, root: Place, name: str, config: StoreConfig, meta: Mapping[str, Any]) -> None:
         self._root, self._name, self._config, self._meta = root, name, config, dict(meta)
         module = FORMATS[config.format]
         self._file = f"{SHARDS}/{name}{module.SUFFIX}"
-        self._part = PartFile(root / self._file)
+        self._part = root.part(self._file)
         self._writer = module.Writer(self._part.path, config, self._meta)
         self._rejects: list[dict[str, Any]] = []
         self._ids: set[str] = set()
@@ -104,8 +104,8 @@ class ShardWriter:
             self._publish(info, rejects)
         elif earlier != info:
             raise StoreError(
-                f"{self._root / self._file}: a complete shard of that name holds something else; committed files are "
-                "never overwritten: give the shard a name that is a hash of its plan and config"
+                f"{self._root.where(self._file)}: a complete shard of that name holds something else; committed files "
+                "are never overwritten: give the shard a name that is a hash of its plan and config"
             )
         self._info = info
 
@@ -114,22 +114,27 @@ class ShardWriter:
         try:
             yield
         except OSError as error:
-            raise StoreError(f"{self._part.final}: could not be written ({error}); nothing was committed") from error
+            raise StoreError(
+                f"{self._root.where(self._file)}: could not be written ({error}); nothing was committed"
+            ) from error
 
     def _publish(self, info: ShardInfo, rejects: bytes) -> None:
-        published: list[Path] = []
+        published: list[str] = []
         try:
-            published.append(self._root / info.file)
+            published.append(info.file)
             self._part.commit()
             if info.rejects_file:
-                published.append(self._root / info.rejects_file)
-                write_file(published[-1], rejects)
-            write_ticket(ticket_file(self._root, self._name), info)
+                published.append(info.rejects_file)
+                self._root.write(info.rejects_file, rejects)
+            write_ticket(self._root, info)
         except BaseException as error:
-            for path in published:
-                path.unlink(missing_ok=True)
+            for file in published:
+                with suppress(StoreError):  # a store that cannot be reached; the first error tells of it
+                    self._root.delete(file)
             if isinstance(error, OSError):
-                raise StoreError(f"{published[-1]}: could not be written ({error}); nothing was committed") from error
+                raise StoreError(
+                    f"{self._root.where(published[-1])}: could not be written ({error}); nothing was committed"
+                ) from error
             raise
 
     def _rejects_bytes(self) -> bytes:
@@ -154,7 +159,7 @@ def shard_writer(
     """
     if not NAME.fullmatch(name):
         raise StoreError(f"shard name {name!r}: expected letters, digits, '.', '_' and '-' only, 128 at most")
-    writer = ShardWriter(local_path(store_url), name, config, meta or {})
+    writer = ShardWriter(place_of(store_url), name, config, meta or {})
     try:
         yield writer
         writer.commit()
@@ -162,22 +167,28 @@ def shard_writer(
         writer.abort()
 
 
-def existing_shard(store_url: str | Path, name: str) -> ShardInfo | None:
-    """The shard of that name if it is complete and every checksum fits, else None (writing it then replaces it)."""
-    root = local_path(store_url)
+def existing_shard(store_url: str | Path | Place, name: str) -> ShardInfo | None:
+    """The shard of that name if it is complete and every checksum fits, else None (writing it then replaces it).
+
+    Of a shard in an object store only the size is asked: it was verified before it was sent, its ticket was written
+    after it had arrived, and reading it back would cost a killed build the transfer of all that it had finished.
+    """
+    root = place_of(store_url)
     try:
-        info = read_ticket(ticket_file(root, name))
-        check_file(root, info.file, info.sha256)
+        info = read_ticket(root, name)
+        if info.name != name or not root.holds(inside(root, info.file), info.bytes, info.sha256):
+            return None
         if info.rejects_file is not None:
-            check_file(root, info.rejects_file, info.rejects_sha256)
+            with checked_file(root, info.rejects_file, info.rejects_sha256):
+                pass
     except Damaged:
         return None
-    return info if info.name == name else None
+    return info
 
 
 def discard_shard(store_url: str | Path, info: ShardInfo) -> None:
     """Remove a shard that no snapshot lists; its ticket first, so that it is never taken for complete."""
-    root = local_path(store_url)
-    ticket_file(root, info.name).unlink(missing_ok=True)
+    root = place_of(store_url)
+    root.delete(ticket_file(info.name))
     for file in filter(None, (info.file, info.rejects_file)):
-        inside(root, file).unlink(missing_ok=True)
+        root.delete(inside(root, file))
