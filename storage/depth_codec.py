@@ -10,6 +10,7 @@ import numpy as np
 import zstandard
 
 from storage.errors import Damaged
+from storage.row_difference import accumulate, difference
 
 # one (de)compressor a thread: shared ones report false corruption
 _local = threading.local()
@@ -18,8 +19,8 @@ _local = threading.local()
 def encode(depth: np.ndarray) -> bytes:
     """Pack one map. depth: (H, W) uint8 or uint16 -> a zstd frame that checks its own content."""
     little = np.ascontiguousarray(depth, dtype=depth.dtype.newbyteorder("<"))
-    delta = little.copy()
-    np.subtract(little[1:], little[:-1], out=delta[1:])  # wraps around, and so does the sum in decode
+    delta = np.empty_like(little)
+    difference(little, delta)
     if not hasattr(_local, "compressor"):
         _local.compressor = zstandard.ZstdCompressor(level=3, write_checksum=True, write_content_size=True)
     return bytes(_local.compressor.compress(delta.tobytes()))
@@ -37,4 +38,4 @@ def decode(packed: bytes | memoryview, out: np.ndarray) -> None:
     except zstandard.ZstdError as error:
         raise Damaged(f"packed depth does not decompress: {error}") from error
     delta = np.frombuffer(raw, dtype=out.dtype.newbyteorder("<")).reshape(out.shape)
-    np.add.accumulate(delta, axis=0, dtype=out.dtype, out=out)
+    accumulate(delta, out)

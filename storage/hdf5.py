@@ -1,6 +1,7 @@
 """One HDF5 shard: contiguous arrays under names that explain themselves, written whole, read through a memory map.
 
-    image        (n, H, W, 3) uint8 RGB; or packed JPEG bytes, row i = image[image_offset[i]:image_offset[i + 1]]
+    image        (n, H, W, 3) uint8 RGB; or packed PNG or JPEG bytes, row i = image[image_offset[i]:image_offset[i + 1]]
+                 (attributes image_codec and, of a JPEG's colour, image_subsampling)
     depth        (live, H, W), near = large, only of live rows; or packed (storage/depth_codec.py) with depth_offset
     depth_row    (n,) int32: row i's depth is depth[depth_row[i]]; -1 = zero everywhere (every spoof)
     mask         where the faces of spoofs are, if the build kept that: 1-bit PNG bytes, row i = mask[mask_offset[i]:
@@ -12,110 +13,101 @@ Contiguous, because h5py's per-call cost (25 us) and chunked filters (100 us and
 """
 
 import contextlib
-import io
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from storage.codecs import Encoded
+from storage.codecs import MASK_CODEC, Encoded
 from storage.config import StoreConfig
 from storage.errors import Damaged
+from storage.hdf5_disk import LIBVER, Disk, allot, allot_first
 from storage.pixel_index import PixelIndex
 from storage.place import StoredFile
-from storage.schema import COLUMNS, SCHEMA_VERSION, check_version, completed, stored_names
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from storage.schema import COLUMNS, SCHEMA_VERSION, check_version
 
 SUFFIX = ".h5"
+_PIXELS = ("image", "depth", "mask")
 # deflate cannot do better, so a column that claims more is forged
 _MAX_DEFLATE = 1032
 _H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
 
 
 class Writer:
-    """Collects rows in memory (a contiguous array needs its length up front) and writes the file in `close`."""
+    """Images go to where they will stand in the file as they come; the HDF5 structure is put around them in `close`.
+
+    A contiguous array needs its length before the first row, and that is not known until the last. But its place in the
+    file does not depend on its length, so it is written first. Depth and masks wait in an unnamed file of the same
+    disk: memory is bounded by the batch, not the shard.
+    """
 
     def __init__(self, path: Path, config: StoreConfig, meta: dict[str, Any]) -> None:
-        self._path, self._config, self._meta = path, config, meta
-        self._rows: list[Encoded] = []
+        self._config, self._meta = config, meta
+        self._disk = Disk(path)
+        self._waiting = {"depth": _unnamed(path.parent), "mask": _unnamed(path.parent)}
+        self._nbytes: dict[str, list[int]] = {name: [] for name in _PIXELS}
+        self._crc32: dict[str, list[int]] = {name: [] for name in _PIXELS}
         self._columns: list[pa.Table] = []
 
     def write(self, rows: list[Encoded], columns: pa.Table) -> None:
         """Add encoded rows with their COLUMNS table, in order."""
-        self._rows += rows
+        for row in rows:
+            self._disk.put(row.image)
+            for name, file in self._waiting.items():
+                file.write(getattr(row, name) or b"")
+            for name in _PIXELS:
+                self._nbytes[name].append(len(getattr(row, name) or b""))
+                self._crc32[name].append(getattr(row, f"{name}_crc32"))
         self._columns.append(columns)
 
     def close(self, size: tuple[int, int], depth_dtype: np.dtype) -> None:
-        """Write the file. size: (H, W) of every image, (0, 0) if there are no rows."""
-        live = [row.depth for row in self._rows if row.depth is not None]
-        stored = np.array([row.depth is not None for row in self._rows], dtype=bool)
-        with _Disk(self._path, "r+") as disk, h5py.File(disk, "w", libver=("v110", "v110")) as file:
+        """Finish the file. size: (H, W) of every image, (0, 0) if there are no rows."""
+        config, stored = self._config, np.array(self._nbytes["depth"], np.int64) > 0
+        depth_nbytes = [n for n in self._nbytes["depth"] if n > 0]  # of live rows only
+        with self._disk as disk, h5py.File(disk, "w", libver=LIBVER) as file:
+            shape, dtype, offset = _layout(config.image_codec, self._nbytes["image"], (*size, 3), np.dtype(np.uint8))
+            allot_first(file, "image", shape, dtype)
+            _write_offset(file, "image", offset)
+            for name, codec, nbytes in (
+                ("depth", config.depth_codec, depth_nbytes),
+                ("mask", MASK_CODEC, self._nbytes["mask"]),
+            ):
+                shape, dtype, offset = _layout(codec, nbytes, size, depth_dtype)
+                disk.put_all(allot(file, name, shape, dtype), self._waiting[name])
+                _write_offset(file, name, offset)
             file.attrs["schema_version"] = SCHEMA_VERSION
             file.attrs["about"] = (__doc__ or "").replace("\n    ", "\n")
-            file.attrs["image_codec"] = self._config.image_codec
-            file.attrs["depth_codec"] = self._config.depth_codec
-            file.attrs["mask_codec"] = "png"
+            file.attrs["image_codec"] = config.image_codec
+            file.attrs["image_subsampling"] = config.image_subsampling
+            file.attrs["depth_codec"] = config.depth_codec
+            file.attrs["mask_codec"] = MASK_CODEC
             file.attrs["image_size"] = size  # height, width
             file.attrs["depth_dtype"] = depth_dtype.name
             # a data set, for attributes end at 64 KB
             file["meta"] = json.dumps(self._meta, sort_keys=True)
-            images = [row.image for row in self._rows]
-            _write_pixels(file, "image", images, (*size, 3), np.dtype(np.uint8), self._config.image_codec)
-            _write_pixels(file, "depth", live, size, depth_dtype, self._config.depth_codec)
-            masks = [row.mask or b"" for row in self._rows]
-            _write_pixels(file, "mask", masks, size, np.dtype(bool), "png")
             _write_checked(file, "depth_row", np.where(stored, np.cumsum(stored) - 1, -1).astype(np.int32))
-            for name in ("image_crc32", "depth_crc32", "mask_crc32"):
-                _write_checked(file, name, np.array([getattr(row, name) for row in self._rows], dtype=np.uint32))
+            for name in _PIXELS:
+                _write_checked(file, f"{name}_crc32", np.array(self._crc32[name], dtype=np.uint32))
             table = pa.concat_tables(self._columns) if self._columns else COLUMNS.empty_table()
             group = file.create_group("columns")
             for name in COLUMNS.names:
                 _write_column(group, COLUMNS.field(name), table.column(name))
+        self.abort()
 
     def abort(self) -> None:
-        """Forget the rows."""
-        self._rows, self._columns = [], []
+        """Let go of the files."""
+        for file in (self._disk, *self._waiting.values()):
+            file.close()
 
 
-class _Disk(io.FileIO):
-    """A file that keeps its first write error until it is closed.
-
-    HDF5 2.0 crashes the process (segmentation fault in `H5Fclose`) when a flush fails, which is what a full disk does.
-    """
-
-    def __init__(self, path: Path, mode: str) -> None:
-        super().__init__(path, mode)
-        self._error: OSError | None = None
-
-    def write(self, data: "ReadableBuffer", /) -> int:
-        view = memoryview(data).cast("B")
-        length = len(view)
-        try:
-            while self._error is None and len(view):
-                view = view[super().write(view) :]
-        except OSError as error:
-            self._error = error
-        return length
-
-    def truncate(self, size: int | None = None, /) -> int:
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self._error = self._error or error
-            return size or 0
-
-    def close(self) -> None:
-        super().close()
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+def _unnamed(folder: Path) -> IO[bytes]:
+    """A file that is gone when it is closed, or when its process dies."""
+    return tempfile.TemporaryFile(dir=folder)
 
 
 def index(path: StoredFile) -> PixelIndex:
@@ -146,6 +138,7 @@ def index(path: StoredFile) -> PixelIndex:
                 mask_nbytes=mask_nbytes,
                 mask_crc32=file["mask_crc32"][:],
                 image_codec=str(file.attrs["image_codec"]),
+                image_subsampling=str(file.attrs.get("image_subsampling", "4:4:4")),  # version 1 knew no other
                 depth_codec=str(file.attrs["depth_codec"]),
                 depth_dtype=dtype,
                 size=(height, width),
@@ -157,18 +150,15 @@ def index(path: StoredFile) -> PixelIndex:
 
 def columns(path: StoredFile, names: Sequence[str]) -> pa.Table:
     """The named columns of a shard as a table of COLUMNS types; raises Damaged or UnknownVersion."""
-    schema = pa.schema([COLUMNS.field(name) for name in names])
     try:
         with _opened(path) as file:
-            version = check_version(int(file.attrs["schema_version"]), path)
-            group, n, most = file["columns"], file["image_crc32"].shape[0], _MAX_DEFLATE * path.nbytes
-            arrays = {}
-            for name in stored_names(names, version):
-                data = group[name]
-                if data.shape[0] != n or data.nbytes > most:
+            check_version(int(file.attrs["schema_version"]), path)
+            group, fields = file["columns"], [COLUMNS.field(name) for name in names]
+            n, most = file["image_crc32"].shape[0], _MAX_DEFLATE * path.nbytes
+            for name in names:
+                if group[name].shape[0] != n or group[name].nbytes > most:
                     raise Damaged(f"{path}: column {name} does not fit the file")
-                arrays[name] = _read_column(data, COLUMNS.field(name))
-        return completed(pa.table(arrays), schema, n)
+            return pa.table([_read_column(group[f.name], f) for f in fields], schema=pa.schema(fields))
     except (*_H5_ERRORS, MemoryError, pa.ArrowException) as error:
         raise Damaged(f"{path}: columns are not readable ({error}); delete it, then build again") from error
 
@@ -183,16 +173,19 @@ def _opened(path: StoredFile) -> Iterator[h5py.File]:
         yield file
 
 
-def _write_pixels(
-    file: h5py.File, name: str, rows: list[Any], shape: tuple[int, ...], dtype: np.dtype, codec: str
-) -> None:
+def _layout(
+    codec: str, nbytes: list[int], shape: tuple[int, ...], dtype: np.dtype
+) -> tuple[tuple[int, ...], np.dtype, np.ndarray | None]:
+    """Shape and type of an array of rows of `nbytes` each, and the offsets that packed rows need."""
     if codec == "raw":
-        data = file.create_dataset(name, (len(rows), *shape), dtype.newbyteorder("<"))
-        for i, row in enumerate(rows):
-            data[i] = np.frombuffer(row, dtype.newbyteorder("<")).reshape(shape)
-    else:
-        file[name] = np.frombuffer(b"".join(rows), np.uint8)
-        _write_checked(file, f"{name}_offset", np.cumsum([0, *map(len, rows)], dtype=np.int64))
+        return (len(nbytes), *shape), dtype, None
+    offset = np.cumsum([0, *nbytes], dtype=np.int64)
+    return (int(offset[-1]),), np.dtype(np.uint8), offset
+
+
+def _write_offset(file: h5py.File, name: str, offset: np.ndarray | None) -> None:
+    if offset is not None:
+        _write_checked(file, f"{name}_offset", offset)
 
 
 def _write_checked(group: h5py.Group, name: str, data: np.ndarray) -> None:
@@ -223,7 +216,7 @@ def _spans(file: h5py.File, name: str, raw_nbytes: int) -> tuple[np.ndarray, np.
 def _write_column(group: h5py.Group, field: pa.Field, column: pa.ChunkedArray) -> None:
     if pa.types.is_string(field.type):
         # fixed length: one contiguous array, while variable-length strings cost a heap object each
-        encoded = [(value or "").encode() for value in column.to_pylist()]  # empty = null where there may be nulls
+        encoded = [value.encode() for value in column.to_pylist()]
         length = max([1, *map(len, encoded)])
         kind = h5py.string_dtype("utf-8", length)
         _write_checked(group, field.name, np.array(encoded, dtype=kind))
@@ -238,8 +231,7 @@ def _write_column(group: h5py.Group, field: pa.Field, column: pa.ChunkedArray) -
 def _read_column(data: h5py.Dataset, field: pa.Field) -> pa.Array:
     values = data[...]
     if pa.types.is_string(field.type):
-        text = pa.array(values, pa.binary()).cast(field.type)  # refuses what is not UTF-8
-        return pc.if_else(pc.equal(text, ""), None, text) if field.nullable else text
+        return pa.array(values, pa.binary()).cast(field.type)  # refuses what is not UTF-8
     if pa.types.is_fixed_size_list(field.type):
         mask = pa.array(np.isnan(values).all(axis=1)) if field.nullable else None
         flat = pa.array(values.reshape(-1), field.type.value_type)

@@ -1,6 +1,6 @@
 """One Parquet shard: pictures that `load_dataset`, pandas and duckdb open as they are, and that map like an array.
 
-    image   struct{bytes, path}: a JPEG, or a PPM (a 15-byte header before the raw pixels) when stored raw
+    image   struct{bytes, path}: a JPEG, a PNG, or a PPM (a 15-byte header before the raw pixels) when stored raw
     depth   struct{bytes, path}: a grey PNG of 8 or 16 bits; null = zero everywhere (every spoof)
     mask    struct{bytes, path}: a PNG of 1 bit, where the face of a spoof is; null = not kept, or live: depth > 0
     {image,depth,mask}_{nbytes,crc32}   of the stored pixel bytes, for our own reader
@@ -27,12 +27,13 @@ from storage.config import StoreConfig
 from storage.errors import Damaged
 from storage.pixel_index import PixelIndex
 from storage.place import StoredFile
-from storage.schema import COLUMNS, SCHEMA_VERSION, check_version, completed, stored_names
+from storage.schema import COLUMNS, SCHEMA_VERSION, check_version
 
 SUFFIX = ".parquet"
 # 64 pictures a group: small enough for viewers, and the footer stays small
 _GROUP = 64
 _PICTURE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+_SUFFIXES = {"raw": "ppm", "png": "png", "jpeg": "jpg"}
 _PIXELS = ("image", "depth", "mask")
 _COUNTERS = {f"{name}_nbytes": pa.int32() for name in _PIXELS} | {f"{name}_crc32": pa.uint32() for name in _PIXELS}
 _FIELDS = [*(pa.field(name, _PICTURE) for name in _PIXELS), *COLUMNS]
@@ -74,6 +75,7 @@ class Writer:
         about = {
             "schema_version": SCHEMA_VERSION,
             "image_codec": self._config.image_codec,
+            "image_subsampling": self._config.image_subsampling,
             "depth_codec": self._config.depth_codec,
             "image_size": list(size),
             "depth_dtype": depth_dtype.name,
@@ -97,7 +99,7 @@ class Writer:
         columns, self._columns = self._columns[: len(rows)], self._columns[len(rows) :]
         raw = self._config.image_codec == "raw"
         ids = columns.column("sample_id").to_pylist()
-        suffix = "ppm" if raw else "jpg"
+        suffix = _SUFFIXES[self._config.image_codec]
         images = [
             {"bytes": _ppm_header(row.size) + row.image if raw else row.image, "path": f"{i}.{suffix}"}
             for row, i in zip(rows, ids, strict=True)
@@ -141,6 +143,7 @@ def index(path: StoredFile) -> PixelIndex:
                 mask_nbytes=mask_nbytes,
                 mask_crc32=count["mask_crc32"],
                 image_codec=about["image_codec"],
+                image_subsampling=about.get("image_subsampling", "4:4:4"),  # version 1 knew no other
                 depth_codec=about["depth_codec"],
                 depth_dtype=np.dtype({"uint8": np.uint8, "uint16": np.uint16}[about["depth_dtype"]]),
                 size=(height, width),
@@ -152,13 +155,11 @@ def index(path: StoredFile) -> PixelIndex:
 
 def columns(path: StoredFile, names: Sequence[str]) -> pa.Table:
     """The named columns of a shard as a table of COLUMNS types; raises Damaged or UnknownVersion."""
-    schema = pa.schema([COLUMNS.field(name) for name in names])
     try:
         with _opened(path) as file:
-            version = check_version(_about(file)["schema_version"], path)
-            stored = stored_names(names, version)
-            table = file.read(columns=stored, use_threads=False)  # threads would not survive a fork
-            return completed(table, schema, file.metadata.num_rows)
+            check_version(_about(file)["schema_version"], path)
+            table = file.read(columns=list(names), use_threads=False)  # threads would not survive a fork
+            return table.select(names).cast(pa.schema([COLUMNS.field(name) for name in names]))
     except _PQ_ERRORS as error:
         raise Damaged(f"{path}: columns are not readable ({error}); delete it, then build again") from error
 

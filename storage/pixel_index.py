@@ -14,8 +14,8 @@ class PixelIndex:
 
     image_start, image_nbytes: (n,) int64. depth_start, depth_nbytes: (n,) int64, start -1 = all zero, nothing stored.
     mask_start, mask_nbytes: the same for masks, -1 = no mask stored.
-    image_crc32, depth_crc32, mask_crc32: (n,) uint32 of the stored pixel bytes. size: (H, W) px. meta: the writer's
-    JSON.
+    image_crc32, depth_crc32, mask_crc32: (n,) uint32 of the stored pixel bytes. image_subsampling: colour resolution,
+    "4:4:4" unless it is a JPEG that the store declares otherwise. size: (H, W) px. meta: the writer's JSON.
     """
 
     image_start: np.ndarray
@@ -28,6 +28,7 @@ class PixelIndex:
     mask_nbytes: np.ndarray
     mask_crc32: np.ndarray
     image_codec: str
+    image_subsampling: str
     depth_codec: str
     depth_dtype: np.dtype
     size: tuple[int, int]

@@ -13,11 +13,10 @@ from storage.errors import BadSample, UnknownVersion
 # What is written. A reader takes this version and the one before, so that a store outlives an upgrade: its shards are
 # immutable and stay as they were written, next to newer ones.
 #   1  the first
-#   2  + source_sha256; images as PNG, and JPEG with halved colour (declared as image_subsampling)
+#   2  + a list of media beside every shard (storage/media_list.py); images as PNG; JPEG with halved colour, declared as
+#      image_subsampling
 SCHEMA_VERSION = 2
 LIVE, SPOOF = 0, 1
-# columns that version 1 did not have; they read as null there
-NEW_COLUMNS = ("source_sha256",)
 
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:
@@ -51,7 +50,6 @@ COLUMNS: pa.Schema = pa.schema(
         pa.field("quality_agreement", pa.float32(), nullable=True),  # a second look at the face gives the same mesh
         _required("source_size", pa.int64()),  # bytes of the medium
         _required("source_mtime_ns", pa.int64()),
-        pa.field("source_sha256", pa.string(), nullable=True),  # hex digest of the medium; null = not computed
         _required("extra", pa.string()),  # JSON, whatever the dataset adds
     ]
 )
@@ -69,7 +67,6 @@ REJECT_COLUMNS: pa.Schema = pa.schema(
         pa.field("quality", pa.float32(), nullable=True),  # as in COLUMNS; null = rejected before it was judged
         _required("source_size", pa.int64()),
         _required("source_mtime_ns", pa.int64()),
-        pa.field("source_sha256", pa.string(), nullable=True),  # as in COLUMNS
     ]
 )
 
@@ -105,21 +102,6 @@ def check_version(version: object, where: object) -> int:
         f"{where}: schema version {version!r}; this pseudodepth reads {SCHEMA_VERSION - 1} and {SCHEMA_VERSION}. "
         f"The file is {advice}."
     )
-
-
-def stored_names(names: Sequence[str], version: int) -> list[str]:
-    """Those of `names` that a shard of `version` holds."""
-    return [name for name in names if version > 1 or name not in NEW_COLUMNS]
-
-
-def completed(table: pa.Table, schema: pa.Schema, rows: int) -> pa.Table:
-    """`table` of `rows` rows with exactly the columns and types of `schema`; nulls for what version 1 did not have.
-
-    Raises KeyError for any other column that is missing, pa.ArrowException for values that do not fit.
-    """
-    absent = set(NEW_COLUMNS) - set(table.column_names)
-    arrays = [pa.nulls(rows, f.type) if f.name in absent else table.column(f.name) for f in schema]
-    return pa.table(arrays, names=schema.names).cast(schema)
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

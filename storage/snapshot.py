@@ -15,7 +15,7 @@ from storage.errors import Damaged, SnapshotConflict, StoreError, UnknownVersion
 from storage.location import REJECTS, SHARDS, SNAPSHOTS
 from storage.place import Place, inside, place_of
 from storage.reader import ShardReader, known_columns
-from storage.schema import COLUMNS, REJECT_COLUMNS, SCHEMA_VERSION, completed
+from storage.schema import COLUMNS, REJECT_COLUMNS, SCHEMA_VERSION
 from storage.sealed import seal, unseal
 from storage.shard_info import ShardInfo, checked_file, read_ticket, shard_info, ticket_file
 
@@ -93,7 +93,7 @@ class Snapshot:
             # small, and pyarrow aborts the process on some damaged footers: only intact bytes may reach it
             with checked_file(self.root, shard.rejects_file, shard.rejects_sha256) as file:
                 table = pq.read_table(file, use_threads=False, page_checksum_verification=True, partitioning=None)
-            return completed(table, REJECT_COLUMNS, len(table))
+            return table.select(REJECT_COLUMNS.names).cast(REJECT_COLUMNS)
         except (OSError, KeyError, ValueError, pa.ArrowException) as error:
             raise Damaged(f"{path}: not a readable reject list ({error}); delete it, then build again") from error
 

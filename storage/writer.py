@@ -154,8 +154,8 @@ def shard_writer(
 ) -> Iterator[ShardWriter]:
     """Write shard `name` of a store: commits on a clean exit, leaves nothing on any exception.
 
-    Equal samples, config and meta (plain JSON) give equal bytes. A `raw` HDF5 shard is held in memory until then
-    (150 KB a row of 224x224). Raises StoreError if a different complete shard has that name already.
+    Equal samples, config and meta (plain JSON) give equal bytes. Raises StoreError if a different
+    complete shard has that name already.
     """
     if not NAME.fullmatch(name):
         raise StoreError(f"shard name {name!r}: expected letters, digits, '.', '_' and '-' only, 128 at most")

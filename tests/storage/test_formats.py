@@ -20,8 +20,12 @@ class TestHdf5Raw(ShardContract):
     config = StoreConfig(format="hdf5")
 
 
-class TestHdf5Packed(ShardContract):
-    config = StoreConfig(format="hdf5", depth="packed")
+class TestHdf5RawDepth(ShardContract):
+    config = StoreConfig(format="hdf5", depth="raw")
+
+
+class TestHdf5Png(ShardContract):
+    config = StoreConfig(format="hdf5", image="png")
 
 
 class TestHdf5Jpeg(ShardContract):
@@ -36,6 +40,10 @@ class TestParquetJpeg(ShardContract):
 
 class TestParquetRaw(ShardContract):
     config = StoreConfig(format="parquet", image="raw")
+
+
+class TestParquetPng(ShardContract):
+    config = StoreConfig(format="parquet", image="png")
 
 
 def written(root, config, samples):
@@ -58,7 +66,7 @@ def test_both_formats_give_the_same_samples(tmp_path, image):
 
 
 def test_defaults_are_raw_in_hdf5_and_jpeg_in_parquet():
-    assert (StoreConfig().image_codec, StoreConfig().depth_codec) == ("raw", "raw")
+    assert (StoreConfig().image_codec, StoreConfig().depth_codec) == ("raw", "packed")
     assert StoreConfig(format="parquet").image_codec == "jpeg"
     assert StoreConfig(image="jpeg").depth_codec == "packed"
     with pytest.raises(ValueError, match="colour"):
@@ -72,9 +80,25 @@ def test_jpeg_keeps_full_colour_resolution(tmp_path):
     assert {tuple(layer[1:3]) for layer in picture.layer} == {(1, 1)}  # 4:4:4
 
 
+@pytest.mark.parametrize("format", ["hdf5", "parquet"])
+def test_halved_colour_resolution_is_allowed_warned_of_and_declared(tmp_path, format):
+    with pytest.warns(UserWarning, match="colour fringes"):
+        config = StoreConfig(format=format, image="jpeg", jpeg_subsampling="4:2:0")
+    index = open_shard(written(tmp_path / "half", config, make_samples(2))).index
+    assert (index.image_codec, index.image_subsampling) == ("jpeg", "4:2:0")
+    full = open_shard(written(tmp_path / "full", StoreConfig(format=format, image="jpeg"), make_samples(2))).index
+    assert full.image_subsampling == "4:4:4"
+    assert index.image_nbytes.sum() < full.image_nbytes.sum()
+
+
+def test_subsampling_matters_to_jpeg_only(recwarn):
+    assert StoreConfig(image="raw", jpeg_subsampling="4:2:0").image_subsampling == "4:4:4"
+    assert not recwarn.list
+
+
 def test_h5py_alone_reads_pixels_and_columns_by_their_names(tmp_path):
     samples = make_samples(8)
-    with h5py.File(written(tmp_path, StoreConfig(), samples)) as file:
+    with h5py.File(written(tmp_path, StoreConfig(depth="raw"), samples)) as file:
         for i, sample in enumerate(samples):
             np.testing.assert_array_equal(file["image"][i], sample.image)
             row = file["depth_row"][i]
@@ -94,7 +118,7 @@ def test_h5py_and_pillow_read_packed_jpeg_by_offset(tmp_path):
     assert np.abs(picture.astype(int) - samples[3].image).max() < 12
 
 
-@pytest.mark.parametrize("image", ["raw", "jpeg"])
+@pytest.mark.parametrize("image", ["raw", "png", "jpeg"])
 def test_parquet_opens_with_pyarrow_and_pillow_in_the_hugging_face_layout(tmp_path, image):
     samples = make_samples(70)
     path = written(tmp_path, StoreConfig(format="parquet", image=image), samples)

@@ -14,6 +14,7 @@ from storage import hdf5
 from storage.config import StoreConfig
 from storage.dataset import DepthDataset
 from storage.errors import UnknownVersion
+from storage.place import LocalFile
 from storage.reader import open_shard
 from storage.schema import COLUMNS, REJECT_COLUMNS
 from storage.snapshot import Store, open_snapshot
@@ -43,29 +44,27 @@ def test_every_shard_of_version_1_reads_as_it_was_written():
         assert reader.columns(["path"]).column("path").to_pylist() == [s.columns["path"] for s in truth]
 
 
-def test_what_version_1_did_not_have_reads_as_null():
+def test_columns_and_rejects_of_version_1_are_those_of_today():
     snapshot = open_snapshot(V1)
-    table = snapshot.columns()
-    assert table.schema.equals(COLUMNS)
-    assert table.column("source_sha256").null_count == 32
-    assert snapshot.columns(["source_sha256"]).num_rows == 32
+    assert snapshot.columns().schema.equals(COLUMNS)
     assert snapshot.rejects().schema.equals(REJECT_COLUMNS)
-    assert snapshot.rejects().column("source_sha256").to_pylist() == [None]
+    assert (len(snapshot.columns()), len(snapshot.rejects()), len(snapshot.media())) == (32, 1, 17)
+
+
+def test_a_version_1_jpeg_had_full_colour():
+    snapshot = open_snapshot(V1)
+    assert {snapshot.open(shard).index.image_subsampling for shard in snapshot.shards} == {"4:4:4"}
 
 
 def test_a_store_of_version_1_verifies_and_grows_by_a_shard_of_today(store):
     assert verify(store).ok
     assert existing_shard(store, "hdf5-raw") == open_snapshot(store).shards[0]
     with shard_writer(store, "new", StoreConfig(), {}) as writer:
-        samples = make_samples(8, size=16, first=32)
-        samples[0].columns["source_sha256"] = "ab" * 32
-        writer.write(samples)
+        writer.write(make_samples(8, size=16, first=32))
     old = open_snapshot(store)
     Store(store).commit([*old.shards, writer.info], parent=old, config={}, lineage={})
     assert verify(store).ok
     assert len(DepthDataset(store)) == 40
-    hashes = open_snapshot(store).columns(["source_sha256"]).column("source_sha256").to_pylist()
-    assert hashes == [None] * 32 + ["ab" * 32] + [None] * 7
 
 
 def test_a_shard_of_a_later_version_is_refused_with_what_to_do(store):
@@ -75,4 +74,4 @@ def test_a_shard_of_a_later_version_is_refused_with_what_to_do(store):
     with pytest.raises(UnknownVersion, match=r"hdf5-raw.h5: schema version 3.*upgrade pseudodepth"):
         open_shard(path)
     with pytest.raises(UnknownVersion, match="upgrade pseudodepth"):
-        hdf5.columns(path, ["label"])
+        hdf5.columns(LocalFile(path), ["label"])
