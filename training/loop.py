@@ -46,6 +46,9 @@ class Curves(Protocol):
     def scalars(self, update: int, values: Mapping[str, float]) -> None:
         """One point of each."""
 
+    def network(self, update: int, name: str, network: Network) -> None:
+        """What the network makes of the same samples every time."""
+
 
 @dataclass
 class Training:
@@ -102,8 +105,10 @@ class Training:
             self._descend(name)
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
-        # one transfer for all of them: a GPU waits for nothing else in a step
-        return dict(zip(shown, torch.stack(list(shown.values())).tolist(), strict=True))
+        # one transfer for all of them; the mean over processes, so that all judge the same numbers
+        means = self.fabric.all_reduce(torch.stack(list(shown.values())), reduce_op="mean")
+        assert isinstance(means, torch.Tensor)
+        return dict(zip(shown, means.tolist(), strict=True))
 
     def _descend(self, name: str) -> None:
         optimiser = self.learner.optimisers[name]
@@ -173,6 +178,7 @@ def fit(
         if curves:
             values = {f"{stage}/{name}": v for name, v in record.items() if name.startswith(("dev_", "ema_"))}
             curves.scalars(place.update, values)
+            curves.network(place.update, stage, training.kept)
         if keeper:
             keeper.save(place, best=better)
         trouble = learner.trouble(place.history)

@@ -31,27 +31,31 @@ def pretrain(store: str, out: Path, config: PretrainConfig, progress: Progress |
     encoder.safetensors (what `finetune` starts from) and embedding.json (PCA of the dev samples before and after).
     Raises as `train` does.
     """
-    shown: dict[str, Any] = {}
+    return train(store, out, PDGANGenerator(), config.pdgan, base_config(config), progress, _Encoder(config.pdgan))
 
-    def before(run: Run) -> None:
-        shown["rows"] = _some(run.split.dev, PCA_SAMPLES, config.seed)
-        shown["he_init"] = _embedding(run, shown["rows"])
 
-    def after(run: Run) -> dict[str, Any]:
-        rows = shown.pop("rows")
-        picked = run.data.table.select(["sample_id", "label", "attack"]).take(rows).to_pydict()
-        save_json(out / "embedding.json", {"samples": "dev", **picked, **shown, "pretrained": _embedding(run, rows)})
+class _Encoder:
+    """The files beside the generator's: its encoder, and what the encoder sees before and after."""
+
+    def __init__(self, config: PDGANConfig) -> None:
+        self.config = config
+
+    def before(self, run: Run) -> None:
+        self.rows = _some(run.split.dev, PCA_SAMPLES, run.config.seed)
+        self.untrained = _embedding(run, self.rows)
+
+    def after(self, run: Run) -> dict[str, Any]:
+        picked = run.data.table.select(["sample_id", "label", "attack"]).take(self.rows).to_pydict()
+        panels = {"he_init": self.untrained, "pretrained": _embedding(run, self.rows)}
+        save_json(run.out / "embedding.json", {"samples": "dev", **picked, **panels})
         assert isinstance(run.kept, Generator)
         about = {"method": PDGANGenerator.name, "role": "encoder"}
-        steps = (config.pdgan.adversarial_epochs if config.pdgan.adversarial else 0) * run.updates
+        steps = (self.config.adversarial_epochs if self.config.adversarial else 0) * run.updates
         return {
-            "encoder_sha256": save_weights(out / "encoder.safetensors", run.kept.encoder, about),
+            "encoder_sha256": save_weights(run.out / "encoder.safetensors", run.kept.encoder, about),
             "adversarial_steps": steps,
-            "critic_steps": steps // config.pdgan.critic_every,
+            "critic_steps": steps // self.config.critic_every,
         }
-
-    base = base_config(config)
-    return train(store, out, PDGANGenerator(), config.pdgan, base, progress, before=before, after=after)
 
 
 def _embedding(run: Run, rows: Rows) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from training.scoring import feed_of, score_rows
 def test_pretraining_leaves_a_whole_folder(trained):
     names = {p.name for p in trained.pretrained.iterdir()}
     files = {"model.safetensors", "model.json", "encoder.safetensors", "history.json", "embedding.json"}
-    assert names == files | {"checkpoints"}
+    assert names == files | {"checkpoints", "tensorboard"}
     history = load_json(trained.pretrained / "history.json")
     assert [r["epoch"] for r in history] == [1, 2, 3]
     assert "g_adversarial" not in history[1]

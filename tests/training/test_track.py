@@ -1,0 +1,60 @@
+"""Curves and sample grids end where they can be looked at."""
+
+import numpy as np
+import pytest
+import torch
+from tensorboardX.proto.event_pb2 import Event
+
+from tests.fixtures.balls import FAST
+from training.config import LoopConfig
+from training.errors import TrainingError
+from training.finetune import FinetuneConfig, finetune
+from training.track import SIDE, grid
+
+
+def events(folder):
+    """What a viewer reads: (tag, step, kind, value) of every record of every event file."""
+    found = []
+    for path in sorted((folder / "tensorboard").iterdir()):
+        data = path.read_bytes()
+        at = 0
+        while at < len(data):  # length (8), its checksum (4), record, its checksum (4)
+            length = int.from_bytes(data[at : at + 8], "little")
+            event = Event.FromString(data[at + 12 : at + 12 + length])
+            found += [
+                (v.tag, event.step, v.WhichOneof("value"), v.simple_value or v.image.encoded_image_string)
+                for v in event.summary.value
+            ]
+            at += 16 + length
+    return found
+
+
+def test_curves_and_grids_of_a_run_are_in_its_folder(trained):
+    found = events(trained.pretrained)
+    scalars = {(tag, step): value for tag, step, kind, value in found if kind == "simple_value"}
+    assert {step for tag, step in scalars if tag == "pdgan-generator/dev_l1_live"} == {8, 16, 24}
+    assert {step for tag, step in scalars if tag == "pdgan-generator/g_l1"} == {10, 20}
+    assert ("pdgan-generator/d_stored", 20) in scalars
+    pictures = [value for tag, _, kind, value in found if kind == "image"]
+    assert len(pictures) == 3
+    assert all(p.startswith(b"\x89PNG") for p in pictures)
+    assert not [tag for tag, *_ in events(trained.model) if tag.endswith("samples")]  # a logit is no picture
+
+
+def test_a_grid_holds_every_picture_in_its_place():
+    red = torch.zeros(2, 3, 4, 4)
+    red[1, 0] = 1
+    pixels = grid([red, torch.full((2, 1, 8, 8), 0.5)])
+    assert pixels.shape == (2 * SIDE, 2 * SIDE, 3)
+    assert pixels[SIDE // 2, SIDE // 2].tolist() == [0, 0, 0]
+    assert pixels[SIDE // 2, SIDE + SIDE // 2].tolist() == [255, 0, 0]
+    assert np.abs(pixels[SIDE + 5].astype(int) - 128).max() <= 1
+
+
+def test_a_tracker_that_is_not_installed_is_named_before_training(store, tmp_path):
+    config = FinetuneConfig(epochs=1, loop=LoopConfig(track=("wandb",)), **FAST)
+    try:
+        import wandb  # noqa: F401
+    except ImportError:
+        with pytest.raises(TrainingError, match=r"pip install 'pseudodepth\[wandb\]'"):
+            finetune(str(store), tmp_path, config, lambda *call: pytest.fail("trained first"))
