@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from flows.cli_prnet import app as prnet_app
 from flows.cli_sources import app as sources_app
+from flows.cli_store import app as store_app
 from flows.interrupt import end_orderly
 from flows.progress import progress_line
 from flows.settings import prepare_environment, settings
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(prnet_app)
 app.add_typer(sources_app)
+app.add_typer(store_app)
 
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="folder of a store; STORE@N opens snapshot N")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="folder to write")]

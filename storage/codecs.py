@@ -29,15 +29,16 @@ class Encoded(NamedTuple):
 def encode(image: np.ndarray, depth: np.ndarray | None, config: StoreConfig, mask: np.ndarray | None = None) -> Encoded:
     """Encode (H, W, 3) uint8 RGB, (H, W) uint8|uint16|None and (H, W) bool|None with the codecs of `config`."""
     height, width, _ = image.shape
-    pixels = _encode_image(image, config)
-    packed = None if depth is None else _DEPTH_ENCODERS[config.depth_codec](depth)
+    pixels = encode_image(image, config)
+    packed = None if depth is None else encode_depth(depth, config)
     # 1 bit a pixel: 0.6 KB a face of 224x224
     bits = png.encode(mask) if mask is not None and mask.any() else None
     sums = [0 if data is None else crc32(data) for data in (pixels, packed, bits)]
     return Encoded(pixels, packed, sums[0], sums[1], (height, width), bits, sums[2])
 
 
-def _encode_image(image: np.ndarray, config: StoreConfig) -> bytes:
+def encode_image(image: np.ndarray, config: StoreConfig) -> bytes:
+    """Encode (H, W, 3) uint8 RGB with the image codec of `config`."""
     if config.image_codec == "raw":
         return image.tobytes()  # a copy: the caller may reuse its array for the next batch
     if config.image_codec == "png":
@@ -48,6 +49,11 @@ def _encode_image(image: np.ndarray, config: StoreConfig) -> bytes:
         colorspace="RGB",
         colorsubsampling=config.jpeg_subsampling.replace(":", ""),
     )
+
+
+def encode_depth(depth: np.ndarray, config: StoreConfig) -> bytes:
+    """Encode (H, W) uint8 or uint16 with the depth codec of `config`."""
+    return _DEPTH_ENCODERS[config.depth_codec](depth)
 
 
 def _decode_raw(data: Buffer, out: np.ndarray) -> None:

@@ -86,10 +86,10 @@ class ShardReader:
         depth = np.empty(self.index.size, self.index.depth_dtype)
         for k, i in enumerate(rows):
             try:
-                if (data := self._stored(i, "depth")) is not None:
+                if (data := self.stored(i, "depth")) is not None:
                     DECODERS[self.index.depth_codec](data, depth)
                     masks[k] = depth > 0
-                elif (data := self._stored(i, "mask")) is not None:
+                elif (data := self.stored(i, "mask")) is not None:
                     DECODERS[MASK_CODEC](data, masks[k])
             except Damaged as error:
                 raise Damaged(f"{self.file}: row {i}: {error}; delete it, then build again") from error
@@ -118,7 +118,7 @@ class ShardReader:
             spans = (getattr(self.index, f"{name}_{part}")[rows].tolist() for part in ("start", "nbytes"))
             yield from (span for span in zip(*spans, strict=True) if span[0] >= 0)
 
-    def _stored(self, i: int, name: str) -> Buffer | None:
+    def stored(self, i: int, name: str) -> Buffer | None:
         """The bytes of row i's `image`, `depth` or `mask` as they lie in the file, checksum checked; None: no such."""
         return next(self._stored_rows([i], name))
 
@@ -162,7 +162,7 @@ class ShardReader:
         for i in range(len(self)):
             if not decode:
                 for name in ("image", "depth", "mask"):
-                    self._stored(i, name)
+                    self.stored(i, name)
                 continue
             if self.index.mask_start[i] >= 0:
                 self.read_masks([i])

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.codecs import encode
+from storage.codecs import Encoded, encode
 from storage.config import StoreConfig
 from storage.errors import BadSample, Damaged, StoreError
 from storage.location import NAME, REJECTS, SHARDS, sha256_of
@@ -51,22 +51,31 @@ class ShardWriter:
             self._check_alike(sample.image.shape[:2], None if depth is None else depth.dtype, sample.columns)
             row = dict(sample.columns)
             row["sample_id"] = sample_id(row["dataset"], row["path"], row["frame"], row["view"])
-            if row["sample_id"] in self._ids:
-                raise BadSample(
-                    f"{row['dataset']}:{row['path']} frame {row['frame']} view {row['view']}: written twice"
-                )
-            self._ids.add(row["sample_id"])
-            self._live += row["label"] == LIVE
+            self._count(row)
             rows.append(row)
             encoded.append(encode(sample.image, depth, self._config, sample.mask))
         table = rows_table(rows, COLUMNS)
         with self._disk_errors():
             self._writer.write(encoded, table)
 
+    def copy(self, encoded: list[Encoded], columns: pa.Table, depth_dtype: np.dtype) -> None:
+        """Add rows of another shard as they are stored there: `columns` has all of COLUMNS."""
+        for pixels, row in zip(encoded, columns.to_pylist(), strict=True):
+            self._check_alike(pixels.size, None if pixels.depth is None else depth_dtype, row)
+            self._count(row)
+        with self._disk_errors():
+            self._writer.write(encoded, columns)
+
     def reject(self, row: Mapping[str, Any]) -> None:
         """Note a medium or frame that could not be used: a value for every name of REJECT_COLUMNS."""
         rows_table([row], REJECT_COLUMNS)  # raises at the culprit, not at commit
         self._rejects.append(dict(row))
+
+    def _count(self, row: Mapping[str, Any]) -> None:
+        if row["sample_id"] in self._ids:
+            raise BadSample(f"{row['dataset']}:{row['path']} frame {row['frame']} view {row['view']}: written twice")
+        self._ids.add(row["sample_id"])
+        self._live += row["label"] == LIVE
 
     def _check_alike(self, size: tuple[int, ...], dtype: np.dtype | None, row: Mapping[str, Any]) -> None:
         height, width = size
