@@ -20,6 +20,7 @@ Reason = Literal[
     "low-quality",
     "too-small",
     "no-frames",
+    "too-short",
     "bad-box",
 ]
 

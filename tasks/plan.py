@@ -20,9 +20,9 @@ from storage.shard_info import ShardInfo
 from storage.snapshot import MEDIA_COLUMNS, Snapshot
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
+from tasks.frames import guess_frames
 from tasks.sources.media import MEDIA_SCHEMA, Scan
 
-_FRAMES_GUESSED = 32  # frames that each n-th of a video is taken to give; only sizes a shard
 _UNIT, _RECORD = "\x1f", "\x1e"  # separators: `walk` refuses file names that have them
 _PASSING = pa.array(["unreadable", "missing"])  # rejects by the machine's state that day, not by the file's content
 
@@ -176,7 +176,7 @@ def _cut(
 
     `tried` names, for each medium, the shard that it is to be tried again after, or nothing.
     """
-    frames = config.read.n if config.read.frames == "spread" else _FRAMES_GUESSED
+    frames = guess_frames(config.read)
     order = pc.sort_indices(media, [(name, "ascending") for name in ("dataset", "split", "path")])
     media, tried = media.take(order), tried[order.to_numpy()]
     group = pc.binary_join_element_wise(media["dataset"], media["split"], _UNIT).to_pylist()

@@ -1,29 +1,23 @@
-"""From a file to RGB frames: pictures by Pillow, videos by PyAV.
+"""From a file to RGB frames: pictures by Pillow, videos by `tasks.video`.
 
 Whatever is wrong with a file ends as one `MediumError` with a reason; nothing here kills a build.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.errors import MediumError
+from tasks.frames import ReadConfig
+from tasks.video import Frame, read_video
 
-if TYPE_CHECKING:
-    import av
-
-Frame = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+__all__ = ["Frame", "ReadConfig", "read_frames"]
 
 _GREY = (128, 128, 128, 255)  # behind transparent pixels: neither a bright nor a dark frame
 _EXIF_ORIENTATION = 0x0112
@@ -38,20 +32,6 @@ _TURNS = {
 }
 # `max_pixels` is checked before anything is decoded; Pillow's own warning about large files would only repeat it
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
-
-class ReadConfig(BaseModel):
-    """Which frames of a video are taken, and how large a picture may be."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    frames: Literal["spread", "every"] = Field(
-        default="spread", description="spread: n frames evenly over the video; every: each n-th frame"
-    )
-    n: int = Field(default=8, ge=1, description="how many frames (spread), or the step (every)")
-    max_pixels: int = Field(
-        default=50_000_000, ge=1, description="larger pictures are rejected undecoded: a guard of memory"
-    )
 
 
 def read_frames(path: str | os.PathLike[str], kind: str, config: ReadConfig) -> Iterator[tuple[int, Frame]]:
@@ -73,13 +53,13 @@ def read_frames(path: str | os.PathLike[str], kind: str, config: ReadConfig) -> 
     if kind == "image":
         yield 0, _read_image(path, config)
     else:
-        yield from _read_video(path, config)
+        yield from read_video(path, config)
 
 
 def _read_image(path: str | os.PathLike[str], config: ReadConfig) -> Frame:
     try:
         with Image.open(path) as image:
-            _check_pixels(path, *image.size, config)
+            config.check_pixels(path, *image.size)
             try:
                 image.load()
             except MemoryError:
@@ -107,13 +87,6 @@ def _read_image(path: str | os.PathLike[str], config: ReadConfig) -> Frame:
         raise MediumError("not-an-image", f"{path}: {type(error).__name__}: {error}") from error
 
 
-def _check_pixels(path: object, width: int, height: int, config: ReadConfig) -> None:
-    if width * height > config.max_pixels:
-        raise MediumError(
-            "too-large", f"{path}: {width} x {height} pixels, the limit is {config.max_pixels} (read.max_pixels)"
-        )
-
-
 def _to_rgb(image: Image.Image, path: object) -> Frame:
     """Any of Pillow's modes as (H, W, 3) uint8."""
     if image.mode == "F":
@@ -133,88 +106,3 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # a broken EXIF block does not make the pixels bad
         return 1
-
-
-def _read_video(path: str | os.PathLike[str], config: ReadConfig) -> Iterator[tuple[int, Frame]]:
-    import av
-
-    wanted, broken = _wanted_frames(path, config)
-    given = 0
-    try:
-        with av.open(os.fspath(path)) as container:
-            for number, frame in enumerate(_decode(container)):
-                if number > wanted[-1]:
-                    break
-                if number in wanted:
-                    _check_pixels(path, frame.width, frame.height, config)
-                    yield number, _upright(frame)
-                    given += 1
-    except MemoryError as error:
-        raise MediumError("unreadable", f"{path}: not enough memory to decode it") from error
-    except av.FFmpegError as error:
-        if error.errno in (errno.EIO, errno.EACCES, errno.ESTALE):
-            raise MediumError("unreadable", f"{path}: {error.strerror}") from error
-        broken = str(error)
-    if not given:
-        raise MediumError("no-frames", f"{path}: no frame could be decoded: {broken or 'the video is empty'}")
-    if broken:
-        raise MediumError("truncated", f"{path}: {given} frames could be read, then: {broken}")
-
-
-def _wanted_frames(path: str | os.PathLike[str], config: ReadConfig) -> tuple[Sequence[int], str | None]:
-    """Numbers of the frames to take, and what the header announces but the file lacks.
-
-    Headers may lie or say nothing, so the packets are counted, which decodes nothing. With `spread`, each wanted frame
-    is the middle one of n equal parts.
-    """
-    import av
-
-    count, end, broken = 0, 0.0, None
-    try:
-        with av.open(os.fspath(path)) as container:
-            if not container.streams.video:
-                raise MediumError("no-frames", f"{path}: no video stream in it")
-            stream = container.streams.video[0]
-            if stream.codec_context is None:  # the index names no codec that can be decoded
-                raise MediumError(
-                    "no-frames", f"{path}: its video cannot be decoded by this FFmpeg, or its index is cut off"
-                )
-            _check_pixels(path, stream.codec_context.width, stream.codec_context.height, config)
-            duration = (container.duration or 0) / av.time_base
-            try:
-                for packet in container.demux(stream):
-                    count += packet.size > 0
-                    if packet.pts is not None:
-                        end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            except av.FFmpegError as error:
-                broken = str(error)
-            if count < stream.frames:
-                broken = f"the header announces {stream.frames} frames, the file holds {count}"
-            elif end < 0.9 * duration - 0.2:  # sound may go on a little longer than the pictures
-                broken = f"the header announces {duration:.1f} s, the pictures end at {end:.1f} s"
-    except (av.FFmpegError, ValueError) as error:
-        if isinstance(error, MediumError):
-            raise
-        raise MediumError("not-an-image", f"{path}: not a video, or cut off before its index ({error})") from error
-    if config.frames == "every":
-        return range(0, sys.maxsize, config.n), broken
-    return sorted({(2 * i + 1) * count // (2 * config.n) for i in range(config.n)}), broken
-
-
-def _decode(container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
-    """Frames of the first video stream; after a damaged packet, first the good frames that the decoder still holds."""
-    import av
-
-    stream = container.streams.video[0]
-    try:
-        for packet in container.demux(stream):
-            yield from packet.decode()
-    except av.FFmpegError:
-        yield from stream.codec_context.decode(None)
-        raise
-
-
-def _upright(frame: av.VideoFrame) -> Frame:
-    """RGB pixels, turned as the file's display matrix asks a player to (quarter turns)."""
-    image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
