@@ -163,7 +163,7 @@ def refuse_empty(work: Plan, built: list[ShardInfo]) -> None:
 @task(name="scan", task_run_name="scan {source.name}", cache_policy=NO_CACHE, persist_result=False)
 def scan_source(source: Source) -> Scan:
     """List the media of one dataset."""
-    return scan(source.name, Path(source.root), source.dataset)
+    return scan(source.name, source.root, source.dataset)
 
 
 @task(name="build split", cache_policy=NO_CACHE, persist_result=False)

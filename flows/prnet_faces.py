@@ -62,6 +62,10 @@ def live_pictures(photos: Path | None, sources: Sequence[tuple[str, str]]) -> li
         files = sorted(path for path in photos.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         pictures += [Picture(path, str(path.relative_to(photos).with_suffix(""))) for path in files]
     for name, root in sources:
+        if "://" in root:
+            raise BuildError(
+                f"{name}={root}: PRNet's training reads its pictures many times; copy them to a local disk"
+            )
         found = scan(name, root)
         columns = (found.media[column].to_pylist() for column in ("path", "subject", "kind", "label"))
         pictures += [

@@ -9,6 +9,7 @@ from rich.table import Table
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
 from tasks.sources import SOURCES
+from tasks.sources.remote_path import root_of
 
 if TYPE_CHECKING:
     from flows.build_depth import BuildSummary, Source
@@ -31,9 +32,10 @@ def parse_sources(texts: list[str]) -> "list[Source]":
         name, dataset, root = split_source(text)
         if name not in SOURCES:
             raise BuildError(f"'{name}': no such dataset adapter; there are {', '.join(sorted(SOURCES))}")
-        if not Path(root).is_dir():
-            raise BuildError(f"{root}: no such folder; expected the root of {name}")
-        sources.append(Source(name=name, root=str(Path(root).resolve()), dataset=dataset))
+        folder = root_of(root)
+        if not folder.is_dir():
+            raise BuildError(f"{folder}: no such folder; expected the root of {name}")
+        sources.append(Source(name=name, root=str(folder.resolve()), dataset=dataset))
     return sources
 
 

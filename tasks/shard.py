@@ -28,6 +28,7 @@ from tasks.config import BuildConfig, aligner_of, detector_of
 from tasks.depth import Depth, depth_map
 from tasks.detect import choose_face
 from tasks.errors import MediumError, Stopped
+from tasks.nearby import nearby
 from tasks.plan import ShardPlan
 from tasks.quality import Quality, judge
 from tasks.read import Frame, read_frames
@@ -108,8 +109,7 @@ def build_shard(
 
 def _read(plan: ShardPlan, config: BuildConfig, timings: Timings) -> Iterator[_Face]:
     """Every frame of every medium; what cannot be read comes as a face with an error."""
-    root = Path(plan.root)
-    for medium in plan.media.to_pylist():
+    for root, medium in nearby(plan.root, plan.media.to_pylist()):
         number = -1
         started = time.perf_counter()
         try:

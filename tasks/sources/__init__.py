@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tasks.errors import BuildError
 from tasks.sources.media import MEDIA_SCHEMA, Scan
+from tasks.sources.remote_path import root_of
 from tasks.sources.source import Difference, Official, Source, compare, shared_subjects
 
 ENTRY_POINTS = "pseudodepth.sources"
@@ -83,7 +84,7 @@ def scan(name: str, root: Path | str, dataset: str | None = None) -> Scan:
     """
     if name not in SOURCES:
         raise BuildError(f"{name}: not a known source; known are {', '.join(SOURCES)}")
-    return SOURCES[name].find(Path(root), dataset or name)
+    return SOURCES[name].find(root_of(root), dataset or name)
 
 
 __all__ = [

@@ -12,11 +12,12 @@ import math
 import os
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from storage.schema import LIVE, SPOOF
 from tasks.errors import BuildError
-from tasks.sources.media import File, MediaTable, Scan, check_root, check_splits, walk
+from tasks.sources.media import File, MediaTable, Scan, check_root, check_splits, names_in, read_heads, walk
 from tasks.sources.source import ALL, Official, Source
 
 SPLITS = ("train", "test")
@@ -59,7 +60,7 @@ def scan(root: Path, dataset: str = "celeba-spoof") -> Scan:
     ignored: list[tuple[str, str]] = []
     labels, listed = _read_labels(root, ignored)
     media = MediaTable(dataset)
-    for file, box_file in _pictures(root, ignored):
+    for file, box in _with_boxes(root, _pictures(root, ignored)):
         entry = labels.pop(file.path, None)
         _, folder_split, subject, kind_folder, _ = file.parts
         label = _LABELS[kind_folder]
@@ -74,7 +75,6 @@ def scan(root: Path, dataset: str = "celeba-spoof") -> Scan:
             ignored.append((file.path, f"{_METAS} says label {codes[43]}, its folder says {kind_folder}"))
             continue
         attack, detail = ("", "") if label == LIVE else _attack(codes)
-        box = _read_box(root, box_file) if box_file else None
         media.add(
             file,
             split=split,
@@ -127,9 +127,9 @@ def _read_labels(root: Path, ignored: list[tuple[str, str]]) -> tuple[dict[str, 
     return labels, listed
 
 
-def _pictures(root: Path, ignored: list[tuple[str, str]]) -> Iterator[tuple[File, str | None]]:
-    """Each picture with the path of its `_BB.txt`, if it has one; all else goes to `ignored`."""
-    strays = sorted(set(os.listdir(root / "Data")) - set(SPLITS))  # the release ships a stray train_2
+def _pictures(root: Path, ignored: list[tuple[str, str]]) -> Iterator[tuple[File, File | None]]:
+    """Each picture with its `_BB.txt`, if it has one; all else goes to `ignored`."""
+    strays = sorted(set(names_in(root / "Data")) - set(SPLITS))  # the release ships a stray train_2
     ignored += [(f"Data/{name}", "not one of the dataset's two splits") for name in strays]
     for split in SPLITS:
         if not (root / "Data" / split).is_dir():
@@ -144,8 +144,8 @@ def _pictures(root: Path, ignored: list[tuple[str, str]]) -> Iterator[tuple[File
         yield from _folder_pictures(files, ignored)
 
 
-def _folder_pictures(files: list[File], ignored: list[tuple[str, str]]) -> Iterator[tuple[File, str | None]]:
-    boxes = {file.parts[-1] for file in files if file.parts[-1].endswith("_BB.txt")}
+def _folder_pictures(files: list[File], ignored: list[tuple[str, str]]) -> Iterator[tuple[File, File | None]]:
+    boxes = {file.parts[-1]: file for file in files if file.parts[-1].endswith("_BB.txt")}
     for file in files:
         name = file.parts[-1]
         if name in boxes:
@@ -155,20 +155,28 @@ def _folder_pictures(files: list[File], ignored: list[tuple[str, str]]) -> Itera
         elif file.suffix not in _SUFFIXES:
             ignored.append((file.path, "not a .jpg or .png"))
         else:
-            box = os.path.splitext(name)[0] + "_BB.txt"
-            yield file, "/".join((*file.parts[:-1], box)) if box in boxes else None
+            yield file, boxes.get(os.path.splitext(name)[0] + "_BB.txt")
 
 
-def _read_box(root: Path, path: str) -> tuple[float, float, float, float] | None:
-    """The box of a `_BB.txt` (`x y w h score` on a 224 x 224 grid) as x1, y1, x2, y2; None if it holds none.
+def _with_boxes(
+    root: Path, pictures: Iterator[tuple[File, File | None]]
+) -> Iterator[tuple[File, tuple[float, float, float, float] | None]]:
+    """Each picture with its box; many files are read at a time, for of a remote dataset each is a request."""
+    while some := list(islice(pictures, 1_000)):
+        heads = iter(read_heads(root, [box for _, box in some if box], 256))
+        for file, box in some:
+            yield file, _box(next(heads)) if box else None
+
+
+def _box(text: bytes) -> tuple[float, float, float, float] | None:
+    """The box in a `_BB.txt` (`x y w h score` on a 224 x 224 grid) as x1, y1, x2, y2; None if it holds none.
 
     Some of the released files are empty, some have negative corners (kept: the face leaves the picture there), and some
     have fractions.
     """
     try:
-        with open(f"{root}/{path}", "rb", buffering=0) as file:
-            x, y, width, height = (float(token) for token in file.read(256).split()[:4])
-    except (OSError, ValueError):
+        x, y, width, height = (float(token) for token in text.split()[:4])
+    except ValueError:
         return None
     if not (width > 0 and height > 0 and math.isfinite(x + y + width + height)):
         return None

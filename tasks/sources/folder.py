@@ -6,7 +6,6 @@ folder counts as a subject of its own.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from storage.schema import LIVE, SPOOF
@@ -18,6 +17,7 @@ from tasks.sources.media import (
     Scan,
     check_root,
     check_splits,
+    names_in,
     walk,
 )
 from tasks.sources.source import Source
@@ -44,7 +44,7 @@ def scan(root: Path, dataset: str = "folder") -> Scan:
     check_root(dataset, root, "train, dev or test with live/ and spoof/<attack>/ in them", _looks_right)
     present = [split for split in SPLITS if (root / split).is_dir()]
     media = MediaTable(dataset)
-    ignored = [(name, "not train, dev or test") for name in sorted(set(os.listdir(root)) - set(present))]
+    ignored = [(name, "not train, dev or test") for name in sorted(set(names_in(root)) - set(present))]
     for split in present:
         for file in walk(root, (split,), ignored):
             kind = "image" if file.suffix in IMAGE_SUFFIXES else "video" if file.suffix in VIDEO_SUFFIXES else ""

@@ -27,6 +27,7 @@ from tasks.sources.media import (
     MediaTable,
     Scan,
     check_root,
+    names_in,
     walk,
 )
 from tasks.sources.source import Official, Source
@@ -125,7 +126,7 @@ def scan_layouts(layouts: tuple[Layout, ...], root: Path, dataset: str) -> Scan:
     rule = layout.rule(root)
     present = [folder for folder in layout.folders if (root / folder).is_dir()]
     tops = {folder.split("/")[0] for folder in present}
-    ignored: Ignored = [(name, "not a folder of media") for name in sorted(set(os.listdir(root)) - tops)]
+    ignored: Ignored = [(name, "not a folder of media") for name in sorted(set(names_in(root)) - tops)]
     beside = len(ignored)
     media = MediaTable(dataset)
     for folder in present:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.errors import BuildError
+from tasks.sources.remote_path import RemoteEntry, RemotePath, is_plain
 
 ATTACKS = ("print", "replay", "papercut", "mask3d", "makeup", "partial", "other")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -54,6 +55,7 @@ _FLOATS = ("box", "box_frame", "points")
 _PLAIN = tuple(name for name in MEDIA_SCHEMA.names if name not in (*_FLOATS, "dataset"))
 _CHUNK = 65_536
 _MAX_LIST = 256 << 20
+_NOT_TEXT = "its name holds control characters or is not UTF-8; rename it"
 _NO_TEXT = ("Cc", "Cs")  # control characters (our separators are), and bytes that are not UTF-8
 
 
@@ -73,7 +75,7 @@ class File:
     """One file below a root, as its parts: `("train", "live", "a.jpg")`."""
 
     parts: tuple[str, ...]
-    entry: os.DirEntry[str]
+    entry: os.DirEntry[str] | RemoteEntry
 
     @property
     def path(self) -> str:
@@ -103,6 +105,10 @@ def walk(
 
     Raises BuildError for a folder that cannot be listed: taking it as empty would delete its media from the store.
     """
+    remote: Path | RemotePath = root
+    if isinstance(remote, RemotePath):
+        yield from _walk_remote(remote, parts, ignored, enter)
+        return
     start = os.path.realpath(root.joinpath(*parts))
     stack, seen = [(parts, start)], {start}
     while stack:
@@ -115,11 +121,8 @@ def walk(
             raise BuildError(f"{folder}: this folder cannot be listed ({error.strerror}); make it readable") from error
         folders = []
         for entry in entries:
-            if not (entry.name.isascii() and entry.name.isprintable()) and any(
-                unicodedata.category(char) in _NO_TEXT for char in entry.name
-            ):
-                path = ascii("/".join((*here, entry.name)))
-                ignored.append((path, "its name holds control characters or is not UTF-8; rename it"))
+            if not _is_text(entry.name):
+                ignored.append((ascii("/".join((*here, entry.name))), _NOT_TEXT))
             elif _is_folder(entry):
                 if not enter(entry.name):
                     continue
@@ -136,10 +139,57 @@ def walk(
         stack.extend(reversed(folders))
 
 
+def _walk_remote(
+    root: RemotePath, parts: tuple[str, ...], ignored: Ignored, enter: Callable[[str], bool]
+) -> Iterator[File]:
+    left: set[tuple[str, ...]] = set()  # folders that are not entered, each asked about once
+    for path, entry in (root / "/".join(parts)).files():
+        folders = path.split("/")[:-1]
+        if not _is_text(path):
+            ignored.append((ascii("/".join((*parts, path))), _NOT_TEXT))
+        elif not is_plain(path):
+            ignored.append(("/".join((*parts, path)), "its key is not the path of a file"))
+        elif not any(tuple(folders[:n]) in left for n in range(1, len(folders) + 1)):
+            shut = next((n for n in range(1, len(folders) + 1) if not enter(folders[n - 1])), None)
+            if shut is None:
+                yield File((*parts, *folders, entry.name), entry)
+            else:
+                left.add(tuple(folders[:shut]))
+
+
+def _is_text(name: str) -> bool:
+    if name.isascii() and name.isprintable():
+        return True
+    return not any(unicodedata.category(char) in _NO_TEXT for char in name)
+
+
+def names_in(folder: Path) -> list[str]:
+    """What lies in a folder, in order."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def read_heads(root: Path, files: Sequence[File], limit: int) -> list[bytes]:
+    """The first `limit` bytes of small side files; empty for one that cannot be read."""
+    remote: Path | RemotePath = root
+    if isinstance(remote, RemotePath):
+        filled = [file.path for file in files if file.stat()[0]]
+        heads = dict(zip(filled, remote.heads(filled, limit), strict=True))
+        return [heads.get(file.path, b"") for file in files]
+    return [_head(f"{root}/{file.path}", limit) for file in files]
+
+
+def _head(path: str, limit: int) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(limit)
+    except OSError:
+        return b""
+
+
 def read_text(root: Path, path: str) -> str:
     """A small list file below `root`, decoded; raises BuildError if it is not there or not text."""
     try:
-        with open(root / path, "rb") as file:
+        with (root / path).open("rb") as file:
             content = file.read(_MAX_LIST + 1)
         if len(content) > _MAX_LIST:
             raise BuildError(f"{root / path}: larger than {_MAX_LIST >> 20} MiB, which no list of this dataset is")
@@ -249,7 +299,7 @@ def check_root(dataset: str, root: Path, expected: str, looks_right: Callable[[P
         raise BuildError(f"{dataset}: {root} is a file; give the folder that holds {expected}")
     if looks_right(root):
         return
-    found = sorted(os.listdir(root))[:5]
+    found = names_in(root)[:5]
     message = f"{dataset}: {root} does not hold {expected}; found {', '.join(found) if found else 'nothing'}"
     likely = next((path for path in _near(root) if looks_right(path)), None)
     raise BuildError(f"{message}. Did you mean {likely}?" if likely else message)

@@ -1,12 +1,12 @@
-"""A loopback S3 server for the tests of remote stores; one a run, for it takes two seconds to start."""
+"""A loopback S3 server for the tests of remote stores and datasets; one a run, for it takes two seconds to start."""
 
 import pytest
-
-from tests.fixtures.object_store import s3_server
 
 
 @pytest.fixture(scope="session")
 def _server():
+    from tests.fixtures.object_store import s3_server  # a second to import, which most tests need not wait for
+
     with s3_server() as server:
         yield server
 
