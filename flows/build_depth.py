@@ -7,9 +7,9 @@ Read `build_depth` from top to bottom: scan, plan, build shards, commit.
 """
 
 import re
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -28,12 +28,14 @@ from flows.cluster import DaskConfig, dask_client
 from flows.fanout import build_shards, stop_flag
 from flows.interrupt import refuse_if_interrupted
 from flows.progress import progress_line
+from storage.build_lock import build_lock
 from storage.shard_info import ShardInfo
 from storage.snapshot import Snapshot, Store
-from storage.writer import discard_shard
+from tasks.build import Built, build_store
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
-from tasks.plan import Plan, ShardPlan, plan_build
+from tasks.lineage import lineage
+from tasks.plan import Plan, ShardPlan
 from tasks.sources import Scan, scan
 
 STORE_UPDATED = "pseudodepth.store.updated"
@@ -67,6 +69,9 @@ class BuildSummary:
     changed: int
     again: int
     removed: int
+    copied: int = 0
+    touched: int = 0
+    why: list[str] = field(default_factory=list)
     rejects: dict[str, int] = field(default_factory=dict)
     ignored: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -75,7 +80,11 @@ class BuildSummary:
 
 @flow(name="build-depth", flow_run_name="build-depth {store}", persist_result=False)
 def build_depth(
-    sources: list[Source], store: str, config: BuildConfig | None = None, dask: DaskConfig | None = None
+    sources: list[Source],
+    store: str,
+    config: BuildConfig | None = None,
+    dask: DaskConfig | None = None,
+    checksum: bool = False,
 ) -> BuildSummary:
     """Bring `store` up to date with `sources`; a run with nothing to do changes nothing.
 
@@ -84,23 +93,47 @@ def build_depth(
         store: folder of the store; it is made where it does not exist.
         config: how samples are made.
         dask: where they are made.
+        checksum: compare files by content even where size and time are the same; reads every file.
     """
     started = time.monotonic()
     config = (config or BuildConfig()).resolved()
     target = open_target(store)
-    store = str(target.root)
-    current = target.current()
 
     scans = [scan_source(source) for source in sources]
     target.check_writable()
-    work = plan_build(scans, current, config)
-    if current is not None and work.nothing_to_do:
-        return summarise(current, scans, work, started, committed=False)
-
     stage_seconds: Counter[str] = Counter()
+
+    def make(work: Plan) -> list[ShardInfo]:
+        for reason in work.why:  # so that nobody wonders why a night was spent
+            print(f"why: {reason}", file=sys.stderr, flush=True)
+        return make_shards(work, config, str(target.root), dask or DaskConfig(), stage_seconds)
+
+    def put(shards: list[ShardInfo], current: Snapshot | None) -> Snapshot:
+        refuse_if_interrupted()
+        into = commit.with_options(
+            assets=[asset(str(target.root), "store")], asset_deps=[asset(str(s.root), s.dataset) for s in scans]
+        )
+        return into(target, shards, current, config, scans)
+
+    with build_lock(target.root):
+        done = build_store(target, scans, config, make, put, checksum=checksum)
+    summary = summarise(done, scans, started)
+    if not done.committed:
+        return summary
+    summary.stage_seconds = dict(stage_seconds)
+    announce(summary)
+    return summary
+
+
+def make_shards(
+    work: Plan, config: BuildConfig, store: str, dask: DaskConfig, stage_seconds: Counter[str]
+) -> list[ShardInfo]:
+    """Build every planned shard on the cluster, one Prefect task a dataset split; seconds are added by stage."""
+    if not work.shards:
+        return []
     with (
         progress_line("build", sum(len(p.media) for p in work.shards), "media") as advance,
-        dask_client(dask or DaskConfig()) as client,
+        dask_client(dask) as client,
         stop_flag(client) as stop,
     ):
 
@@ -115,22 +148,7 @@ def build_depth(
             )
             for (dataset, split), plans in splits
         ]
-        built = [info for run in runs for info in run.result()]
-
-    if current is not None and content([*work.keep, *built]) == content(current.shards):
-        for info in built:  # tried again in vain: the same files are still unreadable or missing
-            discard_shard(store, info)
-        return summarise(current, scans, work, started, committed=False)
-    refuse_empty(work, built)
-    refuse_if_interrupted()
-    into = commit.with_options(
-        assets=[asset(store, "store")], asset_deps=[asset(str(s.root), s.dataset) for s in scans]
-    )
-    snapshot = into(target, [*work.keep, *built], current, config, scans)
-    summary = summarise(snapshot, scans, work, started, committed=True)
-    summary.stage_seconds = dict(stage_seconds)
-    announce(summary)
-    return summary
+        return [info for run in runs for info in run.result()]
 
 
 def open_target(store: str) -> Store:
@@ -142,22 +160,6 @@ def open_target(store: str) -> Store:
     if re.search(r"@\d+$", store):
         raise BuildError(f"{store}: a build writes a store, not a snapshot; leave out @{store.rpartition('@')[2]}")
     return Store(store)
-
-
-def content(shards: Iterable[ShardInfo]) -> list[tuple[str, str]]:
-    """What shards hold, whatever they are called."""
-    return sorted((shard.sha256, shard.rejects_sha256 or "") for shard in shards)
-
-
-def refuse_empty(work: Plan, built: list[ShardInfo]) -> None:
-    """Raise BuildError rather than commit a snapshot without a single sample."""
-    if any(shard.rows for shard in [*work.keep, *built]):
-        return
-    rejects = sum(shard.rejects for shard in built)
-    raise BuildError(
-        f"no sample could be made: {rejects} rejects; nothing was committed. See the reasons in the store's rejects/ "
-        "folder, and check the detector's options"
-    )
 
 
 @task(name="scan", task_run_name="scan {source.name}", cache_policy=NO_CACHE, persist_result=False)
@@ -184,31 +186,20 @@ def commit(
     store: Store, shards: list[ShardInfo], current: Snapshot | None, config: BuildConfig, scans: list[Scan]
 ) -> Snapshot:
     """Verify the shards and make them the store's next snapshot."""
-    lineage = {
-        "sources": [
-            {
-                "dataset": s.dataset,
-                "root": str(s.root),
-                "layout": s.layout,
-                "media": len(s.media),
-                "ignored": [list(pair) for pair in s.ignored],  # path and reason: nothing is skipped unsaid
-            }
-            for s in scans
-        ],
-        "config_digest": config.digest(),
-        "models": config.models(),
-    }
-    snapshot = store.commit(shards, parent=current, config=config.model_dump(mode="json"), lineage=lineage)
+    snapshot = store.commit(
+        shards, parent=current, config=config.model_dump(mode="json"), lineage=lineage(scans, config)
+    )
     add_asset_metadata(asset(str(store.root), "store"), {"snapshot": snapshot.number, **snapshot.counts})
     return snapshot
 
 
-def summarise(snapshot: Snapshot, scans: list[Scan], work: Plan, started: float, *, committed: bool) -> BuildSummary:
+def summarise(done: Built, scans: list[Scan], started: float) -> BuildSummary:
     """Count what the snapshot holds and what this run did."""
+    snapshot, work = done.snapshot, done.plan
     return BuildSummary(
         store=str(snapshot.root),
         snapshot=snapshot.number,
-        committed=committed,
+        committed=done.committed,
         media=sum(len(s.media) for s in scans),
         samples=snapshot.counts["rows"],
         live=snapshot.counts["live"],
@@ -220,7 +211,10 @@ def summarise(snapshot: Snapshot, scans: list[Scan], work: Plan, started: float,
         changed=work.changed,
         again=work.again,
         removed=work.removed,
-        rejects=dict(Counter(snapshot.rejects()["reason"].to_pylist())),
+        copied=work.copied,
+        touched=work.touched,
+        why=work.why,
+        rejects=snapshot.reject_reasons(),
         ignored=dict(Counter(reason for s in scans for _, reason in s.ignored)),
         seconds=time.monotonic() - started,
     )

@@ -152,6 +152,7 @@ def build(
     dask: Annotated[str | None, typer.Option(help="existing Dask scheduler, tcp://host:port")] = None,
     workers: WorkersOption = None,
     seed: Annotated[int | None, typer.Option(help="everything random follows from it")] = None,
+    checksum: Annotated[bool, typer.Option("--checksum", help="compare by content; reads every file")] = False,
 ) -> None:
     """Bring a store up to date with its datasets; what has not changed is not done again."""
     from flows.run import run_build
@@ -168,7 +169,7 @@ def build(
         "shard_samples": shard_samples,
         "seed": seed,
     }
-    run_build(sources, store, build_config(config, options), dask=dask, workers=workers)
+    run_build(sources, store, build_config(config, options), dask=dask, workers=workers, checksum=checksum)
 
 
 @app.command()

@@ -49,7 +49,13 @@ def split_source(text: str) -> tuple[str, str | None, str]:
 
 
 def run_build(
-    sources: list[str], store: str, config: BuildConfig, *, dask: str | None = None, workers: int | None = None
+    sources: list[str],
+    store: str,
+    config: BuildConfig,
+    *,
+    dask: str | None = None,
+    workers: int | None = None,
+    checksum: bool = False,
 ) -> "BuildSummary":
     """Run the build-depth flow and print its summary."""
     parsed = parse_sources(sources)
@@ -59,7 +65,7 @@ def run_build(
     from flows.cluster import DaskConfig
 
     with prefect_api():
-        summary = build_depth(parsed, store, config, DaskConfig(address=dask, workers=workers))
+        summary = build_depth(parsed, store, config, DaskConfig(address=dask, workers=workers), checksum)
     show_build(summary)
     return summary
 
@@ -67,7 +73,8 @@ def run_build(
 def show_build(summary: "BuildSummary") -> None:
     """Print what a build did."""
     if not summary.committed:
-        console.print(f"{summary.store}: nothing has changed; snapshot {summary.snapshot} stands")
+        touched = f" ({summary.touched:,} files have other times and the same content)" if summary.touched else ""
+        console.print(f"{summary.store}: nothing has changed{touched}; snapshot {summary.snapshot} stands")
         return
     table = Table(title=f"{summary.store}, snapshot {summary.snapshot}", show_header=False, title_justify="left")
     table.add_row(
@@ -75,6 +82,8 @@ def show_build(summary: "BuildSummary") -> None:
         f"{summary.media:,} ({summary.new:,} new, {summary.changed:,} changed, {summary.again:,} built again, "
         f"{summary.unchanged:,} unchanged, {summary.removed:,} removed)",
     )
+    if summary.copied:
+        table.add_row("copied", f"{summary.copied:,} of the unchanged, out of shards whose other media have gone")
     table.add_row("samples", f"{summary.samples:,}: {summary.live:,} live with depth, {summary.spoof:,} spoof")
     table.add_row("shards", f"{summary.shards} ({summary.planned} planned in this run)")
     table.add_row("rejects", ", ".join(f"{n} {reason}" for reason, n in sorted(summary.rejects.items())) or "none")

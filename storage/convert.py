@@ -4,7 +4,7 @@ Bytes that need no change are passed through: a JPEG is never decoded to be enco
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def rows_of(reader: ShardReader) -> Iterator[tuple[range, pa.Table]]:
         yield rows, table.slice(start, len(rows))
 
 
-def encoded_rows(reader: ShardReader, rows: range, config: StoreConfig) -> list[Encoded]:
+def encoded_rows(reader: ShardReader, rows: Sequence[int], config: StoreConfig) -> list[Encoded]:
     """Rows of a shard with the codecs of `config`; what has them already is not decoded."""
     images: np.ndarray | None = None
     depths: np.ndarray | None = None
@@ -96,7 +96,8 @@ def _convert_shard(snapshot: Snapshot, shard: ShardInfo, out: str | Path, target
     earlier = existing_shard(out, name)
     if earlier is not None:
         return earlier
-    with shard_writer(out, name, config, shard.meta) as writer:
+    media = snapshot.media_of(shard).drop_columns(["samples"])
+    with shard_writer(out, name, config, shard.meta, media) as writer:
         for rows, columns in rows_of(reader):
             writer.copy(encoded_rows(reader, rows, config), columns, reader.index.depth_dtype)
         for row in snapshot.rejects_of(shard).to_pylist():

@@ -4,7 +4,7 @@ import hashlib
 import re
 from pathlib import Path
 
-SHARDS, REJECTS, SNAPSHOTS = "shards", "rejects", "snapshots"
+SHARDS, REJECTS, MEDIA, SNAPSHOTS = "shards", "rejects", "media", "snapshots"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlparse
 from storage.atomic import PartFile, check_writable, remove_leftovers, write_file
 from storage.codecs import Buffer
 from storage.errors import Damaged, StoreError
-from storage.location import NAME, REJECTS, SHARDS, sha256_of
+from storage.location import MEDIA, NAME, REJECTS, SHARDS, sha256_of
 
 
 class Part(Protocol):
@@ -270,9 +270,9 @@ def inside(place: Place, name: str) -> str:
     Snapshot files may have been tampered with, so no path in them is trusted.
     """
     folder, _, file = name.partition("/")
-    if not (folder in (SHARDS, REJECTS) and NAME.fullmatch(file) and place.contains(name)):
+    if not (folder in (SHARDS, REJECTS, MEDIA) and NAME.fullmatch(file) and place.contains(name)):
         raise StoreError(
-            f"{place}: the file name {name!r} leads out of the store; expected {SHARDS}/<name> or {REJECTS}/<name>. "
+            f"{place}: the file name {name!r} leads out of the store; expected {SHARDS}/, {REJECTS}/ or {MEDIA}/. "
             "The snapshot file was changed by hand or damaged: restore it, or run `pseudodepth verify`."
         )
     return name

@@ -123,7 +123,7 @@ class ShardReader:
         return next(self._stored_rows([i], name))
 
     def _stored_rows(self, rows: list[int], name: str) -> Iterator[Buffer | None]:
-        """`_stored` of several rows: one look-up a batch, for that of a row costs as much as half a picture's copy."""
+        """`stored` of several rows: one look-up a batch, for that of a row costs as much as half a picture's copy."""
         spans = (getattr(self.index, f"{name}_{part}")[rows].tolist() for part in ("start", "nbytes", "crc32"))
         for i, start, nbytes, crc in zip(rows, *spans, strict=True):
             if start < 0:

@@ -129,7 +129,7 @@ class RemotePlace:
         try:
             self._create(name, data)
         except FileExistsError:
-            if self.read(name, len(data)) != data:
+            if self._size(name) != len(data) or self.read(name, len(data)) != data:
                 raise
 
     def delete(self, name: str) -> None:

@@ -1,5 +1,6 @@
 """What a snapshot knows of one shard, and the ticket beside a shard file that declares it complete."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from storage.place import Place, inside
 from storage.schema import SCHEMA_VERSION
 from storage.sealed import seal, unseal
 
+MAX_LIST_BYTES = 1 << 30  # a list of a million media is about 100 MB
 _Count = Annotated[int, Field(ge=0, lt=1 << 48)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -35,6 +37,18 @@ class ShardInfo:
     rejects_file: str | None  # None if nothing was rejected
     rejects_sha256: _Sha256 | None
     meta: dict[str, Any]
+    media_file: str | None = None  # storage/media_list.py; None in stores of schema version 1
+    media_sha256: _Sha256 | None = None
+
+    @property
+    def checked_files(self) -> list[tuple[str, str | None]]:
+        """Every file of the shard but its ticket, with the SHA-256 of its content."""
+        files = [
+            (self.file, self.sha256),
+            (self.rejects_file, self.rejects_sha256),
+            (self.media_file, self.media_sha256),
+        ]
+        return [(file, sha256) for file, sha256 in files if file is not None]
 
 
 def shard_info(value: object, where: str) -> ShardInfo:
@@ -77,3 +91,15 @@ def checked_file(place: Place, file: str, sha256: str | None) -> Iterator[Path]:
             yield path
     except OSError as error:
         raise Damaged(f"{where}: cannot be read ({error}); build again to replace it") from error
+
+
+def read_list(place: Place, file: str, sha256: str | None) -> bytes:
+    """A small file beside a shard; raises Damaged that names it unless it is there as it was committed."""
+    where = place.where(inside(place, file))
+    try:
+        data = place.read(file, MAX_LIST_BYTES)
+    except OSError as error:
+        raise Damaged(f"{where}: cannot be read ({error}); build again to replace it") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise Damaged(f"{where}: its bytes changed since they were written; delete it, then build again")
+    return data

@@ -1,6 +1,7 @@
 """Numbered, immutable lists of shards: what a reader opens, and what a build commits."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -9,28 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from storage.errors import Damaged, SnapshotConflict, StoreError, UnknownVersion
-from storage.location import REJECTS, SHARDS, SNAPSHOTS
+from storage.lineage import code, machine, sample_counts
+from storage.location import MEDIA, REJECTS, SHARDS, SNAPSHOTS
+from storage.media_list import MEDIA_COLUMNS, media_rows, read_media
 from storage.place import Place, inside, place_of
 from storage.reader import ShardReader, known_columns
+from storage.reject_list import read_rejects
 from storage.schema import COLUMNS, REJECT_COLUMNS, SCHEMA_VERSION
 from storage.sealed import seal, unseal
-from storage.shard_info import ShardInfo, checked_file, read_ticket, shard_info, ticket_file
+from storage.shard_info import ShardInfo, read_list, read_ticket, shard_info, ticket_file
 
 _FILE = re.compile(r"(\d{8,})\.json")
-# what a build compares media by; a medium counts as known whether it gave samples or was rejected
-_MEDIUM = ["dataset", "path", "source_size", "source_mtime_ns"]
-MEDIA_COLUMNS = pa.schema(
-    [
-        ("dataset", pa.string()),
-        ("path", pa.string()),
-        ("size", COLUMNS.field("source_size").type),
-        ("mtime_ns", COLUMNS.field("source_mtime_ns").type),
-        ("shard", pa.string()),
-    ]
-)
+_MEDIUM = ["dataset", "path", "split", "label", "attack", "source_size", "source_mtime_ns"]
 
 
 @dataclass(frozen=True)
@@ -67,35 +61,61 @@ class Snapshot:
         """Everything that was skipped and why: REJECT_COLUMNS."""
         return pa.concat_tables([REJECT_COLUMNS.empty_table(), *(self.rejects_of(s) for s in self.shards)])
 
+    def reject_reasons(self) -> dict[str, int]:
+        """How many rejects there are by reason."""
+        counts: Counter[str] = Counter()
+        for shard in self.shards:
+            for pair in pc.value_counts(self.rejects_of(shard)["reason"]).to_pylist():
+                counts[pair["values"]] += pair["counts"]
+        return dict(counts)
+
     def media(self) -> pa.Table:
-        """Every medium a build has dealt with, rejected ones too: dataset, path, size, mtime_ns, shard; distinct."""
-        return pa.concat_tables([MEDIA_COLUMNS.empty_table(), *(self.media_of(s) for s in self.shards)])
+        """Every medium a build has dealt with, rejected ones too: MEDIA_COLUMNS and `shard`, its name."""
+        lists = (self.media_of(s).select(MEDIA_COLUMNS.names) for s in self.shards)
+        named = [
+            table.append_column("shard", pa.array([s.name] * len(table), pa.string()))
+            for s, table in zip(self.shards, lists, strict=True)
+        ]
+        return pa.concat_tables([MEDIA_COLUMNS.append(pa.field("shard", pa.string())).empty_table(), *named])
 
     def media_of(self, shard: ShardInfo) -> pa.Table:
-        """`media` of one shard; raises Damaged if its file, reject list or ticket is gone or not what was committed.
+        """The list of media of one shard: MEDIA_COLUMNS and what its builder noted besides.
 
-        The pixels are not read: a flipped bit among them is for `verify` to find.
+        Raises Damaged if a file of the shard is gone, of another size, or in the small ones other bytes than committed.
+        The shard file itself is not read: a flipped bit among pixels is for `verify` to find.
         """
+        self._check_present(shard)
         if read_ticket(self.root, shard.name) != shard:
             ticket = self.root.where(ticket_file(shard.name))
             raise Damaged(f"{ticket}: says something else than snapshot {self.number}; delete it, then build again")
-        both = [self.open(shard).columns(_MEDIUM), self.rejects_of(shard).select(_MEDIUM)]
-        distinct = pa.concat_tables(both).group_by(_MEDIUM, use_threads=False).aggregate([]).select(_MEDIUM)
-        name = pa.array([shard.name] * len(distinct), pa.string())
-        return distinct.append_column("shard", name).rename_columns(MEDIA_COLUMNS.names).cast(MEDIA_COLUMNS)
+        if shard.rejects_file is not None:
+            read_list(self.root, shard.rejects_file, shard.rejects_sha256)
+        if shard.media_file is not None:
+            return read_media(self.root, shard.media_file, shard.media_sha256)
+        # schema version 1 had no such lists: what can be told from the rows, of which a sample says more than a reject
+        samples = self.open(shard).columns([*_MEDIUM, "subject"]).to_pylist()
+        counts = Counter((row["dataset"], row["path"]) for row in samples)
+        return media_rows(None, counts, [*self.rejects_of(shard).to_pylist(), *samples])
+
+    def _check_present(self, shard: ShardInfo) -> None:
+        for file, _ in shard.checked_files:
+            size = self._sizes.get(inside(self.root, file))
+            if size is None or (file == shard.file and size != shard.bytes):
+                found = "missing" if size is None else f"{size} bytes, expected {shard.bytes}"
+                raise Damaged(f"{self.root.where(file)}: {found}; build the shard again")
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """Bytes by file name; listed once, for a million media lie in thousands of files."""
+        return {
+            f"{folder}/{name}": size
+            for folder in (SHARDS, REJECTS, MEDIA)
+            for name, size in self.root.sizes(folder).items()
+        }
 
     def rejects_of(self, shard: ShardInfo) -> pa.Table:
         """`rejects` of one shard; raises Damaged if the list is gone or not what was committed."""
-        if shard.rejects_file is None:
-            return REJECT_COLUMNS.empty_table()
-        path = self.root.where(shard.rejects_file)
-        try:
-            # small, and pyarrow aborts the process on some damaged footers: only intact bytes may reach it
-            with checked_file(self.root, shard.rejects_file, shard.rejects_sha256) as file:
-                table = pq.read_table(file, use_threads=False, page_checksum_verification=True, partitioning=None)
-            return table.select(REJECT_COLUMNS.names).cast(REJECT_COLUMNS)
-        except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-            raise Damaged(f"{path}: not a readable reject list ({error}); delete it, then build again") from error
+        return read_rejects(self.root, shard)
 
 
 class Store:
@@ -107,7 +127,7 @@ class Store:
 
     def check_writable(self) -> None:
         """Make the store's folders where there are none; raises StoreError that names one that cannot be written."""
-        self.root.check_writable((SHARDS, REJECTS, SNAPSHOTS))
+        self.root.check_writable((SHARDS, REJECTS, MEDIA, SNAPSHOTS))
 
     def numbers(self) -> list[int]:
         """Numbers of all committed snapshots, ascending."""
@@ -156,9 +176,8 @@ class Store:
         except (KeyError, TypeError, ValueError) as error:
             raise Damaged(f"{path}: not a snapshot ({error!r})") from error
         for shard in shards:
-            inside(self.root, shard.file)
-            if shard.rejects_file is not None:
-                inside(self.root, shard.rejects_file)
+            for file, _ in shard.checked_files:
+                inside(self.root, file)
         return snapshot
 
     def commit(
@@ -171,8 +190,9 @@ class Store:
     ) -> Snapshot:
         """Publish a list of shards as the next snapshot, on top of `parent` (None for the first).
 
-        Raises SnapshotConflict if `parent` is not the current one (or somebody commits at the same moment), StoreError
-        if a shard is listed twice, missing or not of its size.
+        `lineage` says where they come from; code, machine and numbers of samples are added. Raises SnapshotConflict if
+        `parent` is not the current one (or somebody commits at the same moment), StoreError if a shard is listed twice,
+        Damaged if one is not there complete.
         """
         base = parent.number if isinstance(parent, Snapshot) else parent
         current = max(self.numbers(), default=None)
@@ -181,20 +201,18 @@ class Store:
         names = [shard.name for shard in shards]
         if len(set(names)) != len(names):
             raise StoreError(f"{self.root}: a shard is listed twice in one snapshot: {sorted(names)}")
-        sizes = self.root.sizes(SHARDS)
-        for shard in shards:
-            if sizes.get(Path(inside(self.root, shard.file)).name) != shard.bytes:
-                path = self.root.where(shard.file)
-                raise Damaged(f"{path}: missing or not of {shard.bytes} bytes; build the shard again before committing")
         self.root.sweep(SNAPSHOTS)  # of a committer that was killed; each has a name of its own
         number = (current or 0) + 1
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        draft = Snapshot(self.root, number, base, created, tuple(shards), dict(config), dict(lineage))
+        about = {"code": code(), "machine": machine(), "samples": sample_counts(draft.media())}  # Damaged if incomplete
         content = {
             "schema_version": SCHEMA_VERSION,
             "number": number,
             "parent": base,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "config": dict(config),
-            "lineage": dict(lineage),
+            "created": created,
+            "config": draft.config,
+            "lineage": {**draft.lineage, **about},
             "shards": [asdict(shard) for shard in shards],
         }
         try:

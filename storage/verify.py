@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from storage.errors import StoreError
-from storage.location import REJECTS, SHARDS, SNAPSHOTS
+from storage.location import MEDIA, REJECTS, SHARDS, SNAPSHOTS
 from storage.place import Place
 from storage.reader import open_shard
 from storage.schema import LIVE
@@ -89,12 +89,12 @@ def _check_shard(root: Place, info: ShardInfo, owner: dict[str, str]) -> list[Pr
             note(ticket, "says something else than the snapshot")
     except StoreError as error:
         note(ticket, error)
-    if info.rejects_file is not None:
+    for file, sha256 in info.checked_files[1:]:
         try:
-            with checked_file(root, info.rejects_file, info.rejects_sha256):
+            with checked_file(root, file, sha256):
                 pass
         except StoreError as error:
-            note(info.rejects_file, error)
+            note(file, error)
     try:
         with checked_file(root, info.file, info.sha256) as path:
             reader = open_shard(path, expected_bytes=info.bytes)
@@ -117,6 +117,6 @@ def _check_shard(root: Place, info: ShardInfo, owner: dict[str, str]) -> list[Pr
 def _orphans(root: Place, shards: Iterable[ShardInfo], numbers: list[int]) -> list[str]:
     known = {snapshot_file(number) for number in numbers}
     for info in shards:
-        known |= {info.file, ticket_file(info.name), info.rejects_file or info.file}
-    found = {f"{folder}/{name}" for folder in (SHARDS, REJECTS, SNAPSHOTS) for name in root.sizes(folder)}
+        known |= {ticket_file(info.name), *(file for file, _ in info.checked_files)}
+    found = {f"{folder}/{name}" for folder in (SHARDS, REJECTS, MEDIA, SNAPSHOTS) for name in root.sizes(folder)}
     return sorted(found - known)

@@ -1,6 +1,7 @@
 """Writes one shard and its reject list: committed whole on a clean exit, or nothing at all."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -8,29 +9,35 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from storage.codecs import Encoded, encode
 from storage.config import StoreConfig
 from storage.errors import BadSample, Damaged, StoreError
-from storage.location import NAME, REJECTS, SHARDS, sha256_of
+from storage.location import MEDIA, NAME, REJECTS, SHARDS, sha256_of
+from storage.media_list import media_bytes, media_rows
 from storage.place import Place, inside, place_of
 from storage.reader import FORMATS, open_shard
+from storage.reject_list import rejects_bytes
 from storage.schema import COLUMNS, LIVE, REJECT_COLUMNS, Sample, check_sample, rows_table, sample_id
-from storage.shard_info import ShardInfo, checked_file, read_ticket, ticket_file, write_ticket
+from storage.shard_info import ShardInfo, read_list, read_ticket, ticket_file, write_ticket
 
 
 class ShardWriter:
     """Takes samples and rejects; made by `shard_writer`. `info` is there once the `with` block has ended cleanly."""
 
-    def __init__(self, root: Place, name: str, config: StoreConfig, meta: Mapping[str, Any]) -> None:
+    def __init__(
+        self, root: Place, name: str, config: StoreConfig, meta: Mapping[str, Any], media: pa.Table | None
+    ) -> None:
         self._root, self._name, self._config, self._meta = root, name, config, dict(meta)
+        self.media = media  # may be set until the block ends: only then every file has been read
         module = FORMATS[config.format]
         self._file = f"{SHARDS}/{name}{module.SUFFIX}"
         self._part = root.part(self._file)
         self._writer = module.Writer(self._part.path, config, self._meta)
         self._rejects: list[dict[str, Any]] = []
         self._ids: set[str] = set()
+        self._first: dict[tuple[str, str], Mapping[str, Any]] = {}  # of each medium, a row that names it
+        self._samples: Counter[tuple[str, str]] = Counter()
         self._live = 0
         self._size: tuple[int, int] | None = None
         self._depth_dtype: np.dtype | None = None
@@ -69,12 +76,15 @@ class ShardWriter:
     def reject(self, row: Mapping[str, Any]) -> None:
         """Note a medium or frame that could not be used: a value for every name of REJECT_COLUMNS."""
         rows_table([row], REJECT_COLUMNS)  # raises at the culprit, not at commit
+        self._first.setdefault((row["dataset"], row["path"]), row)
         self._rejects.append(dict(row))
 
     def _count(self, row: Mapping[str, Any]) -> None:
         if row["sample_id"] in self._ids:
             raise BadSample(f"{row['dataset']}:{row['path']} frame {row['frame']} view {row['view']}: written twice")
         self._ids.add(row["sample_id"])
+        self._first.setdefault((row["dataset"], row["path"]), row)
+        self._samples[row["dataset"], row["path"]] += 1
         self._live += row["label"] == LIVE
 
     def _check_alike(self, size: tuple[int, ...], dtype: np.dtype | None, row: Mapping[str, Any]) -> None:
@@ -88,8 +98,9 @@ class ShardWriter:
             )
 
     def commit(self) -> None:
-        """Finish, read back, publish: pixels, then rejects, then the ticket that declares both complete."""
-        rejects = self._rejects_bytes()
+        """Finish, read back, publish: pixels, rejects, media, then the ticket that declares all of them complete."""
+        rejects = rejects_bytes(self._rejects)
+        media = media_bytes(media_rows(self.media, self._samples, self._first.values()))
         with self._disk_errors():
             self._writer.close(self._size or (0, 0), self._depth_dtype or np.dtype(np.uint8))
         # read back before the final name exists: damage is found now, not in training
@@ -107,10 +118,12 @@ class ShardWriter:
             rejects_file=f"{REJECTS}/{self._name}.parquet" if self._rejects else None,
             rejects_sha256=hashlib.sha256(rejects).hexdigest() if self._rejects else None,
             meta=self._meta,
+            media_file=f"{MEDIA}/{self._name}.parquet",
+            media_sha256=hashlib.sha256(media).hexdigest(),
         )
         earlier = existing_shard(self._root, self._name)
         if earlier is None:
-            self._publish(info, rejects)
+            self._publish(info, {info.rejects_file: rejects, info.media_file: media})
         elif earlier != info:
             raise StoreError(
                 f"{self._root.where(self._file)}: a complete shard of that name holds something else; committed files "
@@ -127,29 +140,26 @@ class ShardWriter:
                 f"{self._root.where(self._file)}: could not be written ({error}); nothing was committed"
             ) from error
 
-    def _publish(self, info: ShardInfo, rejects: bytes) -> None:
+    def _publish(self, info: ShardInfo, lists: Mapping[str | None, bytes]) -> None:
         published: list[str] = []
         try:
             published.append(info.file)
             self._part.commit()
-            if info.rejects_file:
-                published.append(info.rejects_file)
-                self._root.write(info.rejects_file, rejects)
+            for file, data in lists.items():
+                if file is not None:
+                    published.append(file)
+                    self._root.write(file, data)
             write_ticket(self._root, info)
         except BaseException as error:
-            for file in published:
-                with suppress(StoreError):  # a store that cannot be reached; the first error tells of it
-                    self._root.delete(file)
+            with suppress(StoreError):  # a store that cannot be reached; the first error tells of it
+                if existing_shard(self._root, self._name) is None:  # not when another builder completed it meanwhile
+                    for file in published:
+                        self._root.delete(file)
             if isinstance(error, OSError):
                 raise StoreError(
                     f"{self._root.where(published[-1])}: could not be written ({error}); nothing was committed"
                 ) from error
             raise
-
-    def _rejects_bytes(self) -> bytes:
-        sink = pa.BufferOutputStream()
-        pq.write_table(rows_table(self._rejects, REJECT_COLUMNS), sink, compression="zstd", write_page_checksum=True)
-        return sink.getvalue().to_pybytes()
 
     def abort(self) -> None:
         """Leave nothing behind; harmless after `commit`."""
@@ -159,16 +169,21 @@ class ShardWriter:
 
 @contextmanager
 def shard_writer(
-    store_url: str | Path, name: str, config: StoreConfig, meta: Mapping[str, Any] | None = None
+    store_url: str | Path | Place,
+    name: str,
+    config: StoreConfig,
+    meta: Mapping[str, Any] | None = None,
+    media: pa.Table | None = None,
 ) -> Iterator[ShardWriter]:
     """Write shard `name` of a store: commits on a clean exit, leaves nothing on any exception.
 
-    Equal samples, config and meta (plain JSON) give equal bytes. Raises StoreError if a different
-    complete shard has that name already.
+    `media` (storage/media_list.py) lists what the rows were made of; left out, it is taken from them. Equal samples,
+    config, meta (plain JSON) and media give equal bytes. Raises StoreError if a different complete shard has that name
+    already.
     """
     if not NAME.fullmatch(name):
         raise StoreError(f"shard name {name!r}: expected letters, digits, '.', '_' and '-' only, 128 at most")
-    writer = ShardWriter(place_of(store_url), name, config, meta or {})
+    writer = ShardWriter(place_of(store_url), name, config, meta or {}, media)
     try:
         yield writer
         writer.commit()
@@ -187,17 +202,16 @@ def existing_shard(store_url: str | Path | Place, name: str) -> ShardInfo | None
         info = read_ticket(root, name)
         if info.name != name or not root.holds(inside(root, info.file), info.bytes, info.sha256):
             return None
-        if info.rejects_file is not None:
-            with checked_file(root, info.rejects_file, info.rejects_sha256):
-                pass
+        for file, sha256 in info.checked_files[1:]:
+            read_list(root, file, sha256)
     except Damaged:
         return None
     return info
 
 
-def discard_shard(store_url: str | Path, info: ShardInfo) -> None:
+def discard_shard(store_url: str | Path | Place, info: ShardInfo) -> None:
     """Remove a shard that no snapshot lists; its ticket first, so that it is never taken for complete."""
     root = place_of(store_url)
     root.delete(ticket_file(info.name))
-    for file in filter(None, (info.file, info.rejects_file)):
+    for file, _ in info.checked_files:
         root.delete(inside(root, file))

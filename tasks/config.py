@@ -49,11 +49,14 @@ class BuildConfig(BaseModel):
         Loads the detector and the aligner, so missing weights are an error here, before any work. How samples are cut
         into shards and batches does not count.
         """
+        return hashlib.sha256(json.dumps(self.pixels(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def pixels(self) -> dict[str, Any]:
+        """All that affects a sample, for the digest and for a store's lineage."""
         options = self.resolved().model_dump(mode="json", exclude={"shard_samples", "batch"})
         for name, option in (("detect", "weights"), ("align", "face_landmarker"), ("align", "prnet_weights")):
             del options[name][option]  # the same weights in another place are the same weights
-        content = {"options": options, "models": self.models(), "version": PIXELS_VERSION}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return {"options": options, "models": self.models(), "version": PIXELS_VERSION}
 
     def resolved(self) -> BuildConfig:
         """The same config as every worker will see it: `auto` decided, paths absolute.
@@ -89,6 +92,41 @@ class BuildConfig(BaseModel):
                 "weights_sha256": detector.weights_sha256 if detector else "",
             },
         }
+
+
+def changed_options(before: object, now: dict[str, Any]) -> list[str]:
+    """What differs between two `BuildConfig.pixels`, in words: `aligner facemesh→prnet`."""
+    if not isinstance(before, dict):
+        return ["another configuration, of which the snapshot keeps no record"]
+    old, new = _flat(before), _flat(now)
+    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    # another aligner has another version and other weights: said once is enough
+    chosen = {"options.align.aligner": "models.aligner.", "options.detect.detector": "models.detector."}
+    implied = tuple(models for option, models in chosen.items() if option in changed)
+    return [
+        f"{_spoken(key)} {old.get(key, 'none')}→{new.get(key, 'none')}"
+        for key in changed
+        if not (implied and key.startswith(implied))
+    ]
+
+
+def _flat(value: object, key: str = "") -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {key: value}
+    return {name: leaf for k, inner in value.items() for name, leaf in _flat(inner, f"{key}.{k}" if key else k).items()}
+
+
+def _spoken(key: str) -> str:
+    parts = key.split(".")
+    if parts[0] == "models":
+        return " ".join(parts[1:])
+    return (
+        "code version"
+        if key == "version"
+        else parts[-1]
+        if parts[-1] in ("aligner", "detector")
+        else ".".join(parts[1:])
+    )
 
 
 @lru_cache(maxsize=2)

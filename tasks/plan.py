@@ -15,23 +15,24 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.errors import Damaged
 from storage.shard_info import ShardInfo
-from storage.snapshot import MEDIA_COLUMNS, Snapshot
-from tasks.config import BuildConfig
+from storage.snapshot import Snapshot
+from tasks.compare import Comparison, Flags, Known, compare, read_known
+from tasks.config import BuildConfig, changed_options
 from tasks.errors import BuildError
 from tasks.frames import guess_frames
 from tasks.sources.media import MEDIA_SCHEMA, Scan
 
+_DIGESTED = 65_536  # rows at a time: a million would be text of 300 MB
 _UNIT, _RECORD = "\x1f", "\x1e"  # separators: `walk` refuses file names that have them
-_PASSING = pa.array(["unreadable", "missing"])  # rejects by the machine's state that day, not by the file's content
 
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """One shard to build: `media` (MEDIA_SCHEMA, by path) of one dataset and split, below `root`.
+    """One shard to make: of `media` (MEDIA_SCHEMA, by path) of one dataset and split, below `root`.
 
-    `media_digest` is the hash of those rows, `config_digest` that of the config; the name is a hash of both.
+    Its name is a hash of those rows and of `config_digest`. With `origin` nothing is built: the rows of that shard
+    which come from `media` (KNOWN_SCHEMA then) are copied; `root` is empty where the dataset is not among the scans.
     """
 
     name: str
@@ -39,27 +40,40 @@ class ShardPlan:
     split: str
     root: str
     media: pa.Table
-    media_digest: str
     config_digest: str
+    origin: ShardInfo | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A build that somebody else's commit has overtaken: the media of the snapshot it was planned on, what it built."""
+
+    known: pa.ChunkedArray
+    built: list[ShardInfo]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Shards to build, shards of the snapshot to keep, and how the media compare with the snapshot.
+    """Shards to make, shards to keep, and how the media compare with the snapshot.
 
-    unchanged: media in kept shards. again: unchanged media that are built again, because a neighbour in their shard
-    changed, their labels did or the config, because the shard was damaged, or because it has a reject whose cause may
-    have passed. new, changed, removed: media. damaged: what is wrong with each shard that has to be replaced.
+    unchanged: media whose samples stay, of which `copied` move to another shard because neighbours in theirs go. again:
+    unchanged media that are built again, because of the config or a damaged shard. new, changed, removed: media.
+    touched: files with other times and the same content. damaged: what is wrong with each shard that has to be
+    replaced. why: the reasons for what is not unchanged, for people. known: keys of all media in the snapshot.
     """
 
     shards: list[ShardPlan]
     keep: list[ShardInfo]
     unchanged: int
+    copied: int
     again: int
     new: int
     changed: int
     removed: int
+    touched: int
     damaged: list[str]
+    why: list[str]
+    known: pa.ChunkedArray
 
     @property
     def nothing_to_do(self) -> bool:
@@ -67,118 +81,142 @@ class Plan:
         return not self.shards and not self.removed and not self.damaged
 
 
-def plan_build(scans: Sequence[Scan], snapshot: Snapshot | None, config: BuildConfig) -> Plan:
+def plan_build(
+    scans: Sequence[Scan],
+    snapshot: Snapshot | None,
+    config: BuildConfig,
+    *,
+    checksum: bool = False,
+    overtaken: Attempt | None = None,
+) -> Plan:
     """Compare `scans`, together the whole content that the store shall have, with `snapshot`; cut the rest into shards.
 
-    Media are compared by size and time of change. A shard of the snapshot is kept whole or dropped whole: it is kept if
-    it was built with this config, all its media are as they were, labels and boxes included, none was rejected for a
-    cause that may have passed, and its files are there. Raises BuildError if two scans yield the same dataset, and for
-    missing weights.
+    A medium is unchanged if its labels and boxes are, and its file by size and time of change, or by content where
+    these differ (with `checksum` always). A shard with this config and no other media is kept; of one that holds others
+    too, the unchanged ones are copied.
+
+    An `overtaken` build is put on top of the snapshot that overtook it: what it built is taken from its shards, media
+    that both built stay where the other put them, and media that only the other knows of are kept.
+
+    Raises BuildError if two scans yield the same dataset, and for missing weights.
     """
     roots = {scan.dataset: str(scan.root.resolve()) for scan in scans}
     if len(roots) < len(scans):
         raise BuildError("two sources give the same dataset; give one of them another dataset name")
     digest = config.digest()
     media = pa.concat_tables([MEDIA_SCHEMA.empty_table(), *(scan.media for scan in scans)]).combine_chunks()
-    known_media, gone, retry = _known(snapshot)
-    place, same, removed = _compare(media, snapshot, known_media)
-    keep = []
-    kept = np.zeros(len(media), bool)
-    by_shard = np.argsort(place, kind="stable")
-    for number, shard in enumerate(snapshot.shards if snapshot else ()):
-        first, last = np.searchsorted(place[by_shard], [number, number + 1])
-        rows = by_shard[first:last]
-        content = media_digest(media.take(pa.array(rows)).sort_by("path"))
-        built_with = (shard.meta.get("config"), shard.meta.get("media"))
-        if built_with == (digest, content) and shard.name not in gone and shard.name not in retry:
-            keep.append(shard)
-            kept[rows] = True
-    known = place >= 0
-    # a complete shard of the same name would be taken as it is: one that is tried again needs another name
-    names = [s.name if s.name in retry else "" for s in snapshot.shards] if snapshot else []
-    tried = np.array([*names, ""], np.str_)[place]  # of a new medium, place is -1: the last
-    left = np.flatnonzero(~kept)
-    shards = list(_cut(media.take(pa.array(left)), tried[left], roots, digest, config))
-    # what a shard held whose file is gone is known by its digest alone
-    lost = {s.meta.get("media") for s in snapshot.shards if s.name in gone} if snapshot else set()
-    found_again = sum(len(s.media) for s in shards if s.media_digest in lost)
-    return Plan(
-        shards=shards,
-        keep=keep,
-        unchanged=int(kept.sum()),
-        again=int((known & same & ~kept).sum()) + found_again,
-        new=int((~known).sum()) - found_again,
-        changed=int((known & ~same).sum()),
-        removed=removed,
-        damaged=list(gone.values()),
+    committed = list(snapshot.shards) if snapshot else []
+    listed = {shard.name for shard in committed}
+    built = [shard for shard in overtaken.built if shard.name not in listed] if overtaken else []
+    known = read_known(snapshot, sorted([*committed, *built], key=lambda s: s.meta.get("config") != digest))
+    found = compare(media, roots, known, checksum=checksum)
+
+    usable = np.array(
+        [s.meta.get("config") == digest and s.name not in known.damaged for s in known.shards] or [False], bool
     )
+    place = np.where(found.found >= 0, known.owner[found.found] if len(known.owner) else 0, 0)
+    stays = (found.found >= 0) & found.facts & found.content & usable[place]
+    alive = np.zeros(len(known.media), bool)
+    alive[found.found[stays]] = True
+    absent = ~_among(known.keys, found.keys)
+    gone = absent
+    if overtaken is not None:
+        foreign = absent & ~_among(known.keys, overtaken.known)
+        alive |= foreign
+        gone = absent & ~foreign
+    keep, copies = _keep_or_copy(known, alive, _as_scanned(known, media, found.found, stays), roots)
+    order = {shard.name: number for number, shard in enumerate([*committed, *built])}
+    keep.sort(key=lambda shard: order[shard.name])
+
+    left = np.flatnonzero(~stays)
+    cuts = list(_cut(media.take(pa.array(left)), _tries(known, found)[left], roots, digest, config))
+    there = found.found >= 0
+    same = there & found.facts & found.content
+    counts = {
+        "unchanged": int(stays.sum()),
+        "copied": sum(len(plan.media) for plan in copies),
+        "again": int((same & ~stays).sum()),
+        "new": int((~there).sum()),
+        "changed": int((there & ~same).sum()),
+        "removed": int(gone.sum()),
+        "touched": int(found.touched.sum()),
+    }
+    why = _reasons(counts, int((there & ~found.facts).sum()), snapshot, config, usable, known)
+    return Plan([*copies, *cuts], keep, **counts, damaged=list(known.damaged.values()), why=why, known=known.keys)
 
 
 def media_digest(media: pa.Table) -> str:
     """SHA-256 hex over every value of the rows, in order; independent of how Arrow lays them out."""
     digest = hashlib.sha256()
-    text = []
-    for field in MEDIA_SCHEMA:
-        column = media[field.name].combine_chunks()
-        if pa.types.is_fixed_size_list(field.type):
-            nulls = column.is_null().to_numpy(zero_copy_only=False)
-            digest.update(nulls.tobytes())
-            digest.update(pc.list_flatten(column).to_numpy(zero_copy_only=False).astype("<f4").tobytes())
-        else:
-            text.append(column.cast(pa.string()))
-    digest.update(_RECORD.join(pc.binary_join_element_wise(*text, _UNIT).to_pylist()).encode())
+    for first in range(0, max(1, len(media)), _DIGESTED):
+        part, text = media.slice(first, _DIGESTED), []
+        for field in MEDIA_SCHEMA:
+            column = part[field.name].combine_chunks()
+            if pa.types.is_fixed_size_list(field.type):
+                nulls = column.is_null().to_numpy(zero_copy_only=False)
+                digest.update(nulls.tobytes())
+                digest.update(pc.list_flatten(column).to_numpy(zero_copy_only=False).astype("<f4").tobytes())
+            else:
+                text.append(column.cast(pa.string()))
+        digest.update(_RECORD.join(pc.binary_join_element_wise(*text, _UNIT).to_pylist()).encode())
     return digest.hexdigest()
 
 
-def _keys(table: pa.Table) -> pa.ChunkedArray:
-    return pc.binary_join_element_wise(table["dataset"], table["path"], _UNIT)
+def _among(keys: pa.ChunkedArray, others: pa.ChunkedArray) -> Flags:
+    return pc.is_in(keys, others).to_numpy(zero_copy_only=False).astype(bool)
 
 
-def _known(snapshot: Snapshot | None) -> tuple[pa.Table, dict[str, str], set[str]]:
-    """The media of the snapshot's intact shards, what is wrong with each other shard, and the shards to try again."""
-    tables, gone, retry = [MEDIA_COLUMNS.empty_table()], {}, set()
-    for shard in snapshot.shards if snapshot else ():
-        assert snapshot is not None
-        try:
-            tables.append(snapshot.media_of(shard))
-            if pc.any(pc.is_in(snapshot.rejects_of(shard)["reason"], _PASSING)).as_py():
-                retry.add(shard.name)
-        except Damaged as error:
-            gone[shard.name] = str(error)
-    return pa.concat_tables(tables).combine_chunks(), gone, retry
+def _as_scanned(known: Known, media: pa.Table, found: npt.NDArray[np.int64], stays: Flags) -> pa.Table:
+    """The media of the store, with the size and time that the scan saw."""
+    table = known.media
+    for name in ("size", "mtime_ns"):
+        values = table[name].to_numpy().copy()
+        values[found[stays]] = media[name].to_numpy()[stays]
+        place = table.column_names.index(name)
+        table = table.set_column(place, table.schema.field(place), pa.chunked_array([values]))
+    return table
 
 
-def _compare(
-    media: pa.Table, snapshot: Snapshot | None, known: pa.Table
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], int]:
-    """Against the snapshot: each medium's shard number (-1: new), whether its file is the same, and how many media were
-    removed.
+def _keep_or_copy(
+    known: Known, alive: Flags, media: pa.Table, roots: dict[str, str]
+) -> tuple[list[ShardInfo], list[ShardPlan]]:
+    """Shards whose media all stay, and plans to copy what stays of the others."""
+    total = np.bincount(known.owner, minlength=len(known.shards))
+    stay = np.bincount(known.owner[alive], minlength=len(known.shards))
+    keep, copies = [], []
+    for number, shard in enumerate(known.shards):
+        if not stay[number] or shard.name in known.damaged:
+            continue
+        if stay[number] == total[number]:
+            keep.append(shard)
+            continue
+        rows = np.flatnonzero(alive & (known.owner == number))
+        part = media.take(pa.array(rows))
+        dataset, split = part["dataset"][0].as_py(), part["split"][0].as_py()
+        made_with = str(shard.meta.get("config"))
+        name = _name(dataset, split, made_with, media_digest(part), "")
+        copies.append(ShardPlan(name, dataset, split, roots.get(dataset, ""), part, made_with, shard))
+    return keep, copies
+
+
+def _tries(known: Known, found: Comparison) -> npt.NDArray[np.object_]:
+    """For each medium, what tells another try from the one before, though its path, size and time may be the same.
+
+    That is the content if it was asked for, and the shard in which it could not be read.
     """
-    place, same = np.full(len(media), -1), np.zeros(len(media), bool)
-    if snapshot is None:
-        return place, same, 0
-    names = pa.array([shard.name for shard in snapshot.shards], pa.string())
-    shard_of = pc.index_in(known["shard"], names).to_numpy().astype(np.int64)
-    keys, known_keys = _keys(media), _keys(known)
-    found = pc.fill_null(pc.index_in(keys, known_keys), -1).to_numpy().astype(np.int64)
-    there = found >= 0
-    place[there] = shard_of[found[there]]
-    same[there] = True
-    for column in ("size", "mtime_ns"):
-        same[there] &= known[column].to_numpy()[found[there]] == media[column].to_numpy()[there]
-    return place, same, len(known) - int(there.sum())
+    unreadable = pc.equal(pc.fill_null(known.media["sha256"], ""), "").to_numpy(zero_copy_only=False)
+    names = np.array([shard.name for shard in known.shards] or [""], object)
+    before = np.where(unreadable, names[known.owner], "") if len(known.owner) else np.array([""], object)
+    return found.sha256 + np.where((found.sha256 != "") & (found.found >= 0), before[found.found], "")
 
 
 def _cut(
-    media: pa.Table, tried: npt.NDArray[np.str_], roots: dict[str, str], digest: str, config: BuildConfig
+    media: pa.Table, tries: npt.NDArray[np.object_], roots: dict[str, str], digest: str, config: BuildConfig
 ) -> Iterator[ShardPlan]:
-    """Shards of about `shard_samples` samples, each of one dataset and split, media in path order.
-
-    `tried` names, for each medium, the shard that it is to be tried again after, or nothing.
-    """
+    """Shards of about `shard_samples` samples, each of one dataset and split, media in path order."""
     frames = guess_frames(config.read)
     order = pc.sort_indices(media, [(name, "ascending") for name in ("dataset", "split", "path")])
-    media, tried = media.take(order), tried[order.to_numpy()]
+    media, tries = media.take(order), tries[order.to_numpy()]
     group = pc.binary_join_element_wise(media["dataset"], media["split"], _UNIT).to_pylist()
     samples = [config.view.views * (frames if kind == "video" else 1) for kind in media["kind"].to_pylist()]
     start = held = 0
@@ -188,11 +226,39 @@ def _cut(
             # not a slice: pickled for a worker, that would carry the whole table along
             part = media.take(pa.array(np.arange(start, row)))
             dataset, split = group[start].split(_UNIT)
-            content = media_digest(part)
-            before = "".join(np.unique(tried[start:row]))
-            unique = hashlib.sha256(f"{digest}{content}{before}".encode()).hexdigest()[:16]
-            label = re.sub(r"[^A-Za-z0-9]+", "-", f"{dataset}-{split}").strip("-")[:64]
-            yield ShardPlan(f"{label}-{unique}", dataset, split, roots[dataset], part, content, digest)
+            name = _name(dataset, split, digest, media_digest(part), "".join(tries[start:row]))
+            yield ShardPlan(name, dataset, split, roots[dataset], part, digest)
             start, held = row, 0
         if row < len(media):
             held += samples[row]
+
+
+def _name(dataset: str, split: str, config: str, content: str, tries: str) -> str:
+    unique = hashlib.sha256(f"{config}{content}{tries}".encode()).hexdigest()[:16]
+    label = re.sub(r"[^A-Za-z0-9]+", "-", f"{dataset}-{split}").strip("-")[:64]
+    return f"{label}-{unique}"
+
+
+def _reasons(
+    counts: dict[str, int],
+    relabelled: int,
+    snapshot: Snapshot | None,
+    config: BuildConfig,
+    usable: Flags,
+    known: Known,
+) -> list[str]:
+    """Why there is something to do; empty for a first build."""
+    if snapshot is None:
+        return []
+    reasons = []
+    if any(not fine and shard.name not in known.damaged for fine, shard in zip(usable, known.shards, strict=False)):
+        reasons += changed_options(snapshot.lineage.get("pixels"), config.pixels())
+    content = counts["changed"] - relabelled
+    said = [
+        (counts["new"], "new media"),
+        (content, "media with another content"),
+        (relabelled, "media with other labels or boxes"),
+        (counts["removed"], "media removed"),
+        (len(known.damaged), "shards damaged"),
+    ]
+    return reasons + [f"{count:,} {what}" for count, what in said if count]

@@ -17,14 +17,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from prnet.rasterize import rasterize
+from storage.errors import Damaged
+from storage.rewrite import copy_media
 from storage.schema import LIVE, Sample
 from storage.shard_info import ShardInfo
 from storage.writer import existing_shard, shard_writer
 from tasks.align import Alignment, align
 from tasks.augment import view_affine, view_rng
 from tasks.config import BuildConfig, aligner_of, detector_of
+from tasks.content import content_sha256
 from tasks.depth import Depth, depth_map
 from tasks.detect import choose_face
 from tasks.errors import MediumError, Stopped
@@ -33,6 +37,7 @@ from tasks.plan import ShardPlan
 from tasks.quality import Quality, judge
 from tasks.read import Frame, read_frames
 from tasks.read_ahead import ReadAhead
+from tasks.sources.media import MEDIA_SCHEMA
 from tasks.tracks import Box, Points, read_track
 from tasks.upright import choose_turn, turned
 from tasks.warp import Affine, affine_scale, apply_affine, warp
@@ -41,6 +46,7 @@ Timings = dict[str, float]  # stage -> seconds; `read` runs beside the others, `
 
 _READ_AHEAD_BYTES = 256 << 20  # decoded frames held ahead; 16 frames of 4K are 400 MB
 _BATCH_BYTES = 256 << 20
+_PASSING = ("unreadable", "missing")  # by the machine's state that day, not by the file's content
 _COPIED = ("dataset", "path", "split", "subject", "session", "label", "attack", "attack_detail", "extra")
 
 
@@ -70,23 +76,30 @@ def build_shard(
 ) -> tuple[ShardInfo, Timings]:
     """Build the shard of `plan` into the store and return what was committed, with the seconds of each stage.
 
-    A complete shard of that name is verified and returned as it is, with no timings. `should_stop` is asked before
-    every batch; then, and on any other error, nothing of the shard is left. Raises Stopped, StoreError, and BuildError
+    A complete shard of that name is verified and returned as it is, with no timings; where the plan has an origin its
+    rows are copied, and built only if the origin is damaged. `should_stop` is asked before every batch; then, and on
+    any other error, nothing of the shard is left. Raises Stopped, StoreError, and BuildError
     for missing weights.
     """
     earlier = existing_shard(store_url, plan.name)
     if earlier is not None:
         return earlier, {}
+    if plan.origin is not None:
+        try:
+            return copy_media(store_url, plan.origin, plan.name, plan.media), {}
+        except Damaged:
+            if not plan.root:  # of a dataset that this build does not know
+                raise
     timings: Timings = dict.fromkeys(("read", "wait", "detect", "align", "judge", "warp", "depth", "write"), 0.0)
     meta = {
         "dataset": plan.dataset,
         "split": plan.split,
-        "media": plan.media_digest,
         "config": plan.config_digest,
         "depth": config.depth.model_dump(mode="json"),
         **config.models(),
     }
     frames = ReadAhead(_read(plan, config, timings), lambda face: face.image.nbytes, _READ_AHEAD_BYTES)
+    hashes: dict[str, str] = {}  # path -> of its content; empty where it could not be read: tried again next time
     with shard_writer(store_url, plan.name, config.store, meta) as writer, frames:
         for batch in _batches(frames, config.batch, timings):
             if should_stop():
@@ -104,6 +117,10 @@ def build_shard(
                         writer.write(samples)
                     else:
                         writer.reject(_reject_row(face, face.error))
+                unread = face.error is not None and face.error.reason in _PASSING
+                hashes[face.medium["path"]] = "" if unread else face.medium["sha256"]
+        media = plan.media.select(MEDIA_SCHEMA.names)
+        writer.media = media.append_column("sha256", pa.array([hashes[path] for path in media["path"].to_pylist()]))
     return writer.info, timings
 
 
@@ -112,6 +129,7 @@ def _read(plan: ShardPlan, config: BuildConfig, timings: Timings) -> Iterator[_F
     for root, medium in nearby(plan.root, plan.media.to_pylist()):
         number = -1
         started = time.perf_counter()
+        medium["sha256"] = content_sha256(root / medium["path"])
         try:
             for face in _faces(root, medium, config):
                 timings["read"] += time.perf_counter() - started

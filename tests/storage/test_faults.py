@@ -154,5 +154,5 @@ def test_a_read_only_folder_is_named_before_any_work(tmp_path):
 
 def test_a_store_that_can_be_written_is_left_empty(tmp_path):
     Store(tmp_path / "new").check_writable()
-    assert sorted(p.name for p in (tmp_path / "new").rglob("*")) == ["rejects", "shards", "snapshots"]
+    assert sorted(p.name for p in (tmp_path / "new").rglob("*")) == ["media", "rejects", "shards", "snapshots"]
     assert Store(tmp_path / "new").current() is None

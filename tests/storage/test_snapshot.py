@@ -7,6 +7,7 @@ import pytest
 
 from storage.config import StoreConfig
 from storage.errors import Damaged, SnapshotConflict, StoreError, UnknownVersion
+from storage.media_list import MEDIA_COLUMNS
 from storage.schema import COLUMNS
 from storage.sealed import seal
 from storage.snapshot import Store, open_snapshot
@@ -38,9 +39,24 @@ def test_a_commit_is_what_the_next_reader_opens(tmp_path):
     snapshot = open_snapshot(tmp_path)
     assert snapshot == committed
     assert (snapshot.number, snapshot.parent, snapshot.shards) == (1, None, tuple(infos))
-    assert (snapshot.config, snapshot.lineage) == ({"views": 2}, {"aligner": "facemesh"})
+    assert (snapshot.config, snapshot.lineage["aligner"]) == ({"views": 2}, "facemesh")
     size = sum(info.bytes for info in infos)
     assert snapshot.counts == {"shards": 2, "rows": 16, "live": 8, "spoof": 8, "rejects": 1, "bytes": size}
+
+
+def test_a_snapshot_says_by_which_code_on_which_machine_and_how_many_samples_of_what(tmp_path):
+    infos = [add_shard(tmp_path, "a", rejects=1), add_shard(tmp_path, "b", first=8, split="test")]
+    lineage = commit(tmp_path, infos).lineage
+    assert lineage["samples"] == {
+        "dataset": {"demo": 16},
+        "split": {"test": 8, "train": 8},
+        "label": {"live": 8, "spoof": 8},
+        "attack": {"print": 2, "replay": 4, "papercut": 2},
+        "subjects": 2,
+        "subject": {"demo/0": 8, "demo/1": 8},
+    }
+    assert lineage["code"]["libraries"].keys() >= {"numpy", "h5py", "pillow"}
+    assert lineage["machine"]["cores"] >= 1
 
 
 def test_shards_of_both_formats_read_as_one_table(tmp_path):
@@ -53,8 +69,12 @@ def test_shards_of_both_formats_read_as_one_table(tmp_path):
 def test_media_are_distinct_and_count_rejected_ones(tmp_path):
     snapshot = commit(tmp_path, [add_shard(tmp_path, "a", rejects=2), add_shard(tmp_path, "b", first=8)])
     media = snapshot.media()
-    assert media.column_names == ["dataset", "path", "size", "mtime_ns", "shard"]
+    assert media.column_names == [*MEDIA_COLUMNS.names, "shard"]
     assert len(media) == 4 + 2 + 4  # two views a medium
+    assert {r["path"]: r["samples"] for r in media.to_pylist()} == {
+        **{s.columns["path"]: 2 for s in make_samples(16)},
+        **{f"Data/train/bad/{i}.png": 0 for i in range(2)},
+    }
     assert {r["shard"] for r in media.to_pylist() if "bad" in r["path"]} == {"a"}
     assert [r["reason"] for r in snapshot.rejects().to_pylist()] == ["no-face", "no-face"]
 
@@ -141,9 +161,9 @@ def test_a_shard_name_that_is_no_plain_file_name_is_refused(tmp_path, name):
         pass
 
 
-def forge(root, change):
-    """Rewrite snapshot 1 with a valid seal, as somebody who knows the format would."""
-    path = root / "snapshots" / "00000001.json"
+def forge(root, change, number=1):
+    """Rewrite a snapshot with a valid seal, as somebody who knows the format would."""
+    path = root / "snapshots" / f"{number:08d}.json"
     content = json.loads(path.read_bytes())
     del content["sha256"]
     change(content)
@@ -164,7 +184,7 @@ def forge(root, change):
         "",
     ],
 )
-@pytest.mark.parametrize("field", ["file", "rejects_file"])
+@pytest.mark.parametrize("field", ["file", "rejects_file", "media_file"])
 def test_a_path_that_leads_out_of_the_store_is_refused(tmp_path, file, field):
     commit(tmp_path, [add_shard(tmp_path, "a")])
     forge(tmp_path, lambda c: c["shards"][0].update({field: file}))

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from storage.config import StoreConfig
-from storage.errors import StoreError
+from storage.errors import Damaged, StoreError
 from storage.snapshot import Store
 from storage.verify import verify
 from storage.writer import shard_writer
-from tests.storage.test_snapshot import add_shard, commit
+from tests.storage.test_snapshot import add_shard, commit, forge
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_an_intact_store_has_no_problems(store):
 
 def test_a_flipped_byte_in_any_file_is_found_and_named(store):
     files = [path for path in store.rglob("*") if path.is_file()]
-    assert len(files) == 7  # two shards, two tickets, one reject list, two snapshots
+    assert len(files) == 9  # two shards, each with ticket and list of media, one reject list, two snapshots
     rng = np.random.default_rng(1)
     for path in files:
         good = path.read_bytes()
@@ -59,15 +59,17 @@ def test_files_that_no_snapshot_lists_are_orphans_not_problems(store):
     (store / "shards" / ".d.h5.0123.part.h5").write_bytes(b"half")
     report = verify(store)
     assert report.ok
-    assert report.orphans == ["shards/.d.h5.0123.part.h5", "shards/c.h5", "shards/c.json"]
+    assert report.orphans == ["media/c.parquet", "shards/.d.h5.0123.part.h5", "shards/c.h5", "shards/c.json"]
 
 
 def test_counts_that_differ_from_the_file_are_found(store):
     snapshot = Store(store).current()
     wrong = replace(snapshot.shards[0], live=3, spoof=5)
-    commit(store, [wrong], parent=snapshot)
+    with pytest.raises(Damaged, match=r"a\.json: says something else"):
+        commit(store, [wrong], parent=snapshot)
+    forge(store, lambda content: content["shards"][0].update(live=3, spoof=5), number=2)
     named = {problem.file for problem in verify(store).problems}
-    assert named == {"snapshots/00000003.json"}
+    assert named == {"snapshots/00000002.json"}
 
 
 def test_one_sample_in_two_shards_of_a_snapshot_is_found(tmp_path):

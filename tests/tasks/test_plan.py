@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from storage.errors import SnapshotConflict
 from storage.snapshot import Snapshot, Store
 from storage.verify import verify
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
-from tasks.plan import Plan, media_digest, plan_build
+from tasks.plan import Attempt, Plan, media_digest, plan_build
 from tasks.shard import build_shard
 from tasks.sources import Scan, scan
 from tests.fixtures.trees import celeba_spoof, folder_tree, save
@@ -22,16 +23,18 @@ from tests.fixtures.trees import celeba_spoof, folder_tree, save
 CONFIG = BuildConfig.model_validate({"shard_samples": 2, "read": {"n": 2}})
 
 
-def build(scans: Sequence[Scan], store: Path, config: BuildConfig = CONFIG) -> tuple[Plan, Snapshot]:
+def build(
+    scans: Sequence[Scan], store: Path, config: BuildConfig = CONFIG, *, checksum: bool = False
+) -> tuple[Plan, Snapshot]:
     target = Store(store)
     current = target.current()
-    work = plan_build(scans, current, config)
+    work = plan_build(scans, current, config, checksum=checksum)
     shards = [*work.keep, *(build_shard(shard, config, store)[0] for shard in work.shards)]
-    return work, target.commit(shards, parent=current, config={}, lineage={})
+    return work, target.commit(shards, parent=current, config={}, lineage={"pixels": config.pixels()})
 
 
 def counts(work: Plan) -> dict[str, int]:
-    names = ("unchanged", "again", "new", "changed", "removed")
+    names = ("unchanged", "copied", "again", "new", "changed", "removed", "touched")
     return {name: getattr(work, name) for name in names if getattr(work, name)}
 
 
@@ -118,25 +121,54 @@ def test_a_new_medium_is_built_alone(base: Path) -> None:
     assert not work.nothing_to_do
 
 
-def test_a_changed_medium_is_built_again_with_its_shard(base: Path) -> None:
+def paths(work: Plan, *, copied: bool) -> list[list[str]]:
+    return [shard.media["path"].to_pylist() for shard in work.shards if (shard.origin is not None) == copied]
+
+
+def test_of_a_shard_with_a_changed_medium_the_others_are_copied(base: Path) -> None:
     save(base / "data/train/live/bob/2.png", seed=31)
     work = replan(base)
-    assert counts(work) == {"unchanged": 7, "again": 1, "changed": 1}
-    assert [shard.media["path"].to_pylist() for shard in work.shards] == [
-        ["train/live/alice/monday/1.jpg", "train/live/bob/2.png"]
-    ]
+    assert counts(work) == {"unchanged": 8, "copied": 1, "changed": 1}
+    assert paths(work, copied=True) == [["train/live/alice/monday/1.jpg"]]
+    assert paths(work, copied=False) == [["train/live/bob/2.png"]]
+    assert work.why == ["1 media with another content"]
 
 
-def test_a_new_time_alone_counts_as_changed(base: Path) -> None:
+def test_a_touched_file_of_the_same_content_is_not_built_again(base: Path) -> None:
     os.utime(base / "data/train/live/bob/2.png", ns=(1, 1))
-    assert counts(replan(base)) == {"unchanged": 7, "again": 1, "changed": 1}
-
-
-def test_a_removed_medium_takes_its_shard_along(base: Path) -> None:
-    (base / "data/train/live/bob/2.png").unlink()
     work = replan(base)
-    assert counts(work) == {"unchanged": 7, "again": 1, "removed": 1}
-    assert [shard.media["path"].to_pylist() for shard in work.shards] == [["train/live/alice/monday/1.jpg"]]
+    assert counts(work) == {"unchanged": 9, "touched": 1}
+    assert work.nothing_to_do
+
+
+def test_a_content_that_kept_size_and_time_is_found_by_checksum_only(base: Path) -> None:
+    path = base / "data/train/spoof/hologram/5.bmp"
+    before = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert replan(base).nothing_to_do
+    work, _ = build([scan("folder", base / "data")], base / "store", checksum=True)
+    assert counts(work)["changed"] == 1
+    assert paths(work, copied=False) == [["train/spoof/hologram/5.bmp"]]
+    assert plan_build([scan("folder", base / "data")], Store(base / "store").current(), CONFIG, checksum=True).why == []
+
+
+def test_a_removed_medium_leaves_its_shard_without_a_look_at_its_neighbours(base: Path) -> None:
+    (base / "data/train/live/bob/2.png").unlink()
+    (base / "data/train/live/alice/monday/1.jpg").write_bytes(b"")  # a build of it would tell
+    os.utime(base / "data/train/live/alice/monday/1.jpg", ns=(1, 1))
+    work = plan_build([scan("folder", base / "data")], Store(base / "store").current(), CONFIG)
+    assert counts(work) == {"unchanged": 7, "changed": 1, "removed": 1}
+    save(base / "data/train/live/alice/monday/1.jpg", seed=1)
+    work, snapshot = build([scan("folder", base / "data")], base / "store")
+    assert counts(work) == {"unchanged": 8, "copied": 1, "removed": 1, "touched": 1}
+    assert paths(work, copied=True) == [["train/live/alice/monday/1.jpg"]]
+    assert paths(work, copied=False) == []
+    assert len(snapshot.media()) == 8
+    assert replan(base).nothing_to_do  # the copy knows the new time
+    assert counts(replan(base)) == {"unchanged": 8}
 
 
 def test_removing_all_media_of_a_shard_is_something_to_do(base: Path) -> None:
@@ -156,22 +188,26 @@ def test_a_dataset_that_is_no_longer_given_is_removed(base: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("options", "rebuilds"),
+    ("options", "why"),
     [
-        ({"seed": 1}, True),
-        ({"view": {"views": 2}}, True),
-        ({"depth": {"dtype": "uint16"}}, True),
-        ({"detect": {"min_score": 0.9}}, True),
-        ({"store": {"format": "parquet"}}, True),
-        ({"batch": 3}, False),  # how frames go through the networks
-        ({"shard_samples": 100}, False),  # how samples are cut; old shards stay as they are
-        ({"align": {"aligner": "facemesh"}}, False),  # what `auto` is here
+        ({"seed": 1}, ["seed 0→1"]),
+        ({"view": {"views": 2}}, ["view.views 1→2"]),
+        ({"depth": {"dtype": "uint16"}}, ["depth.dtype uint8→uint16"]),
+        ({"detect": {"min_score": 0.9}}, ["detect.min_score 0.75→0.9"]),
+        ({"store": {"format": "parquet"}}, ["store.format hdf5→parquet"]),
+        ({"detect": {"detector": "given"}}, ["detector retinaface→given"]),
+        ({"batch": 3}, []),  # how frames go through the networks
+        ({"shard_samples": 100}, []),  # how samples are cut; old shards stay as they are
+        ({"align": {"aligner": "facemesh"}}, []),  # what `auto` is here
     ],
 )
-def test_a_config_that_changes_samples_rebuilds_and_no_other(base: Path, options: dict, rebuilds: bool) -> None:
+def test_a_config_that_changes_samples_rebuilds_says_why_and_no_other_does(
+    base: Path, options: dict, why: list[str]
+) -> None:
     config = BuildConfig.model_validate({**CONFIG.model_dump(), **options, "read": {"n": 2}})
     work = replan(base, config)
-    assert counts(work) == ({"again": 9} if rebuilds else {"unchanged": 9})
+    assert counts(work) == ({"again": 9} if why else {"unchanged": 9})
+    assert work.why == why
 
 
 def test_the_next_snapshot_equals_one_built_at_once(base: Path, tmp_path: Path) -> None:
@@ -187,7 +223,7 @@ def test_the_next_snapshot_equals_one_built_at_once(base: Path, tmp_path: Path) 
     assert replan(base).nothing_to_do
 
 
-def test_a_new_label_in_the_json_rebuilds_the_shard_that_holds_it(tmp_path: Path) -> None:
+def test_a_new_label_in_the_json_rebuilds_its_medium_alone(tmp_path: Path) -> None:
     root = celeba_spoof(tmp_path / "c")
     build([scan("celeba-spoof", root)], tmp_path / "store")
     file = root / "metas/intra_test/train_label.json"
@@ -195,8 +231,9 @@ def test_a_new_label_in_the_json_rebuilds_the_shard_that_holds_it(tmp_path: Path
     entries["Data/train/4980/spoof/000003.jpg"][40] = 9
     file.write_text(json.dumps(entries))
     work = plan_build([scan("celeba-spoof", root)], Store(tmp_path / "store").current(), CONFIG)
-    assert counts(work)["again"] in (1, 2)  # it, and its neighbour if the shard has one
-    assert "Data/train/4980/spoof/000003.jpg" in work.shards[0].media["path"].to_pylist()
+    assert counts(work)["changed"] == 1
+    assert paths(work, copied=False) == [["Data/train/4980/spoof/000003.jpg"]]
+    assert work.why == ["1 media with other labels or boxes"]
 
 
 def test_the_digest_of_media_covers_every_column(tmp_path: Path) -> None:
@@ -266,20 +303,46 @@ def test_a_lost_shard_of_removed_media_is_something_to_do(base: Path) -> None:
     assert not work.nothing_to_do
 
 
-def test_a_medium_that_could_not_be_read_is_tried_again_until_it_can(tmp_path: Path) -> None:
+def test_a_medium_that_could_not_be_read_is_tried_again_when_it_can(tmp_path: Path) -> None:
     picture = save(tmp_path / "data/train/live/a/1.png", seed=1)
     link = picture.with_name("2.png")
     link.symlink_to(tmp_path / "disk/2.png")  # on a disk that is not mounted
     scans = [scan("folder", tmp_path / "data")]
-    names = []
-    for _ in range(3):
-        work, snapshot = build(scans, tmp_path / "store")
-        names += [shard.name for shard in work.shards]
-        assert sorted(snapshot.rejects()["reason"].to_pylist()) == ["missing", "no-face"]
-    assert len(set(names)) == 3  # a complete shard is never replaced by another of its name
-    assert counts(work) == {"again": 2}
+    _, snapshot = build(scans, tmp_path / "store")
+    assert sorted(snapshot.rejects()["reason"].to_pylist()) == ["missing", "no-face"]
+    assert replan(tmp_path).nothing_to_do  # still not there
     save(tmp_path / "disk/2.png", seed=2)
     os.utime(tmp_path / "disk/2.png", ns=(1, link.lstat().st_mtime_ns))
-    _, snapshot = build([scan("folder", tmp_path / "data")], tmp_path / "store")
+    work, snapshot = build(scans, tmp_path / "store")  # the scan from before: same size, same time
+    assert counts(work) == {"unchanged": 1, "copied": 1, "changed": 1}
     assert snapshot.rejects()["reason"].to_pylist() == ["no-face", "no-face"]
-    assert replan(tmp_path).nothing_to_do
+
+
+def test_media_that_another_build_committed_meanwhile_are_neither_lost_nor_doubled(base: Path) -> None:
+    data, store = base / "data", base / "store"
+    start = Store(store).current()
+    # we: a removed, a changed and two new media; the other: one of the new ones, and one that we have never seen
+    (data / "train/spoof/6.jpg").unlink()
+    save(data / "train/live/bob/2.png", seed=31)
+    save(data / "train/live/new/1.png", seed=32)
+    save(data / "train/live/new/2.png", seed=33)
+    ours = [scan("folder", data)]
+    other = base / "other"
+    shutil.copytree(data, other)  # keeps times
+    (other / "train/live/new/2.png").unlink()
+    save(other / "train/live/theirs.jpg", seed=34)
+    theirs = [scan("folder", other)]
+
+    work = plan_build(ours, start, CONFIG)
+    built = [build_shard(shard, CONFIG, store)[0] for shard in work.shards]
+    build(theirs, store)
+    with pytest.raises(SnapshotConflict):
+        Store(store).commit([*work.keep, *built], parent=start, config={}, lineage={})
+    current = Store(store).current()
+    again = plan_build(ours, current, CONFIG, overtaken=Attempt(work.known, built))
+    assert not paths(again, copied=False), "nothing is built a second time"
+    shards = [*again.keep, *(build_shard(shard, CONFIG, store)[0] for shard in again.shards)]
+    merged = Store(store).commit(shards, parent=current, config={}, lineage={})
+    found = sorted(merged.media()["path"].to_pylist())
+    assert found == sorted([*ours[0].media["path"].to_pylist(), "train/live/theirs.jpg"])
+    assert verify(store).ok
