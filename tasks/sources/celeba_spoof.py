@@ -3,6 +3,7 @@
 Labels come from `metas/intra_test/{train,test}_label.json` (44 integers a picture: 40 face attributes, spoof type,
 illumination, environment, label) and, for a split without that file, from the folders. The name of the json decides the
 split, since its keys may begin with the other split's path. A picture's face box is beside it, in `NNNNNN_BB.txt`.
+Which of the lists of the cross-domain protocols (metas/protocol1, metas/protocol2) name a picture is in its extra data.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tasks.sources.source import ALL, Official, Source
 SPLITS = ("train", "test")
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 _METAS = "metas/intra_test"
+_PROTOCOLS = tuple(f"{protocol}/{split}" for protocol in ("protocol1", "protocol2") for split in SPLITS)
 _BOX_FRAME = (224.0, 224.0)
 _LABELS = {"live": LIVE, "spoof": SPOOF}
 # spoof type -> the common word, the dataset's own word (code 0 is live)
@@ -59,6 +61,7 @@ def scan(root: Path, dataset: str = "celeba-spoof") -> Scan:
     )
     ignored: list[tuple[str, str]] = []
     labels, listed = _read_labels(root, ignored)
+    protocols = _read_protocols(root)
     media = MediaTable(dataset)
     for file, box in _with_boxes(root, _pictures(root, ignored)):
         entry = labels.pop(file.path, None)
@@ -85,7 +88,7 @@ def scan(root: Path, dataset: str = "celeba-spoof") -> Scan:
             attack_detail=detail,
             box=box,
             box_frame=_BOX_FRAME if box else None,
-            extra=_extra(codes) if codes else "{}",
+            extra=_extra(codes, protocols.get(file.path, 0)),
         )
     ignored += [
         (path, f"listed in {_METAS}/{split}_label.json, but there is no such file")
@@ -105,12 +108,7 @@ def _read_labels(root: Path, ignored: list[tuple[str, str]]) -> tuple[dict[str, 
         file = root / _METAS / f"{split}_label.json"
         if not file.exists():
             continue
-        try:
-            entries = json.loads(file.read_bytes())
-        except (OSError, ValueError) as error:
-            raise BuildError(f"{file}: not a readable json ({error}); unpack it again") from error
-        if not isinstance(entries, dict):
-            raise BuildError(f"{file}: expected one object, path -> 44 integers, found a {type(entries).__name__}")
+        entries = _read_json(file)
         listed.add(split)
         for path, codes in entries.items():
             try:
@@ -125,6 +123,27 @@ def _read_labels(root: Path, ignored: list[tuple[str, str]]) -> tuple[dict[str, 
                 ignored.append((path, "listed in both train_label.json and test_label.json; taken as test only"))
             labels[path] = (split, packed)
     return labels, listed
+
+
+def _read_json(file: Path) -> dict[str, list[int]]:
+    try:
+        entries = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BuildError(f"{file}: not a readable json ({error}); unpack it again") from error
+    if not isinstance(entries, dict):
+        raise BuildError(f"{file}: expected one object, path -> 44 integers, found a {type(entries).__name__}")
+    return entries
+
+
+def _read_protocols(root: Path) -> dict[str, int]:
+    """Path -> which of _PROTOCOLS name it, as bits: a million paths share a few small integers."""
+    named: dict[str, int] = {}
+    for bit, name in enumerate(_PROTOCOLS):
+        file = root / "metas" / f"{name}_label.json"
+        if file.exists():
+            for path in _read_json(file):
+                named[path] = named.get(path, 0) | 1 << bit
+    return named
 
 
 def _pictures(root: Path, ignored: list[tuple[str, str]]) -> Iterator[tuple[File, File | None]]:
@@ -190,11 +209,18 @@ def _attack(codes: bytes | None) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=65_536)
-def _extra(codes: bytes) -> str:
-    """The 43 attributes as JSON: names of the face attributes that are set, illumination, environment."""
-    extra: dict[str, object] = {"attributes": [name for name, code in zip(ATTRIBUTES, codes, strict=False) if code]}
-    for key, names, code in (("illumination", _ILLUMINATIONS, codes[41]), ("environment", _ENVIRONMENTS, codes[42])):
-        extra[key] = names[code] if code < len(names) else f"code-{code}"
+def _extra(codes: bytes | None, named: int) -> str:
+    """As JSON: names of the face attributes that are set, illumination, environment, and the lists that name it."""
+    extra: dict[str, object] = {}
+    if codes:
+        extra["attributes"] = [name for name, code in zip(ATTRIBUTES, codes, strict=False) if code]
+        for key, names, code in (
+            ("illumination", _ILLUMINATIONS, codes[41]),
+            ("environment", _ENVIRONMENTS, codes[42]),
+        ):
+            extra[key] = names[code] if code < len(names) else f"code-{code}"
+    if named:
+        extra["lists"] = [name for bit, name in enumerate(_PROTOCOLS) if named >> bit & 1]
     return json.dumps(extra)
 
 

@@ -58,7 +58,9 @@ def test_attributes_illumination_and_environment_go_to_extra(root: Path) -> None
         "attributes": ["Male", "Young"],
         "illumination": "live",
         "environment": "live",
+        "lists": ["protocol1/test"],
     }
+    assert got["train/4980/spoof/000003.jpg"]["lists"] == ["protocol1/train"]
     assert got["train/3329/spoof/004046.jpg"] == {"attributes": [], "illumination": "dark", "environment": "outdoor"}
 
 
