@@ -32,6 +32,7 @@ _MODULES = {
     "siw": "siw",
     "siw-m": "siw_m",
     "siw-mv2": "siw_mv2",
+    "table": "table",
 }
 
 

@@ -112,7 +112,8 @@ def _read_labels(root: Path, ignored: list[tuple[str, str]]) -> tuple[dict[str, 
         listed.add(split)
         for path, codes in entries.items():
             try:
-                codes = [max(code, 0) for code in codes[:40]] + codes[40:]  # CelebA's own attributes are 1 and -1
+                if min(codes) < 0:  # CelebA's own attributes are 1 and -1
+                    codes = [max(code, 0) for code in codes[:40]] + codes[40:]
                 packed = bytes(codes)  # 44 small integers; 77 bytes instead of a list's 400
             except (TypeError, ValueError):
                 packed = b""

@@ -66,7 +66,7 @@ def scan(root: Path, dataset: str = "folder") -> Scan:
                     session="/".join(folders[1:]),
                     label=LIVE if live else SPOOF,
                     kind=kind,
-                    attack="" if live else _attack(detail),
+                    attack="" if live else attack_word(detail),
                     attack_detail=detail,
                 )
     check_splits(dataset, root, present, media.counts, "pictures and videos below live/ and spoof/<attack>/")
@@ -77,7 +77,8 @@ def _looks_right(path: Path) -> bool:
     return any((path / split / kind).is_dir() for split in SPLITS for kind in ("live", "spoof"))
 
 
-def _attack(name: str) -> str:
+def attack_word(name: str) -> str:
+    """The word of ATTACKS for what people call an attack; `other` for what is none of them."""
     word = _SYNONYMS.get(name.lower(), name.lower())
     return word if word in ATTACKS else "other"
 
