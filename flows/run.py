@@ -32,10 +32,10 @@ def parse_sources(texts: list[str]) -> "list[Source]":
         name, dataset, root = split_source(text)
         if name not in SOURCES:
             raise BuildError(f"'{name}': no such dataset adapter; there are {', '.join(sorted(SOURCES))}")
-        folder = root_of(root)
-        if not folder.is_dir():
-            raise BuildError(f"{folder}: no such folder; expected the root of {name}")
-        sources.append(Source(name=name, root=str(folder.resolve()), dataset=dataset))
+        place = root_of(root)
+        if not place.exists():
+            raise BuildError(f"{place}: no such folder; expected the root of {name}")
+        sources.append(Source(name=name, root=str(place.resolve()), dataset=dataset))
     return sources
 
 

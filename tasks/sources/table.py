@@ -41,7 +41,7 @@ def scan(root: Path, dataset: str = "table") -> Scan:
     column, a word that is none of the known ones, a path that leaves the folder, and a path that is there twice.
     """
     file = _find(dataset, root)
-    folder = file.parent
+    folder = file.parents[0]
     rows = _read(file)
     ignored: Ignored = []
     files = {found.path: found for found in walk(folder, (), ignored)}
@@ -56,11 +56,11 @@ def scan(root: Path, dataset: str = "table") -> Scan:
 
 
 def _find(dataset: str, root: Path) -> Path:
-    if root.is_file() and root.suffix in _ENDINGS:
+    if root.name.endswith(_ENDINGS) and root.is_file():
         return root
     if not root.is_dir():
         raise BuildError(f"{dataset}: {root} is no CSV or Parquet file, and no folder with one in it")
-    tables = sorted(path for path in root.iterdir() if path.suffix in _ENDINGS)
+    tables = sorted(path for path in root.iterdir() if path.name.endswith(_ENDINGS))
     if len(tables) != 1:
         found = f"there are {', '.join(path.name for path in tables)}" if tables else "there is none"
         raise BuildError(f"{dataset}: {root} should hold one CSV or Parquet file, {found}; give its path")
@@ -70,12 +70,14 @@ def _find(dataset: str, root: Path) -> Path:
 def _read(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Row number (from 1, without the header) and values; a CSV's are text, empty where there is none."""
     try:
-        if file.suffix == ".parquet":
-            table = pq.read_table(file)
+        content = pa.BufferReader(file.read_bytes())
+        if file.name.endswith(".parquet"):
+            table = pq.read_table(content)
         else:
-            names = pyarrow.csv.open_csv(file).schema.names
+            names = pyarrow.csv.open_csv(content).schema.names
+            content.seek(0)
             as_text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
-            table = pyarrow.csv.read_csv(file, convert_options=as_text)
+            table = pyarrow.csv.read_csv(content, convert_options=as_text)
     except (OSError, pa.ArrowException) as error:
         raise BuildError(f"{file}: cannot be read as a table ({error})") from error
     missing = {"path", "label"} - set(table.column_names)
