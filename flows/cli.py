@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from flows.cli_models import app as models_app
 from flows.cli_prnet import app as prnet_app
 from flows.cli_sources import app as sources_app
 from flows.cli_store import app as store_app
 from flows.interrupt import end_orderly
 from flows.progress import progress_line
 from flows.settings import prepare_environment, settings
+from liveness.errors import ModelError
 from prnet.errors import WeightsError
 from storage.errors import StoreError
 from tasks.errors import BuildError
@@ -36,6 +38,7 @@ app = typer.Typer(
 app.add_typer(prnet_app)
 app.add_typer(sources_app)
 app.add_typer(store_app)
+app.add_typer(models_app)
 
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="folder of a store; STORE@N opens snapshot N")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="folder to write")]
@@ -78,7 +81,7 @@ def main() -> None:
     end_orderly()
     try:
         app()
-    except (BuildError, StoreError, TrainingError, WeightsError) as error:
+    except (BuildError, ModelError, StoreError, TrainingError, WeightsError) as error:
         print(f"pseudodepth: {error}", file=sys.stderr)
         sys.exit(2)
     except ValidationError as error:

@@ -1,11 +1,12 @@
-"""A loopback S3 server for the tests of remote stores and datasets; one a run, for it takes two seconds to start."""
+"""What tests of several folders share: a loopback S3 server, and a shipped model."""
 
 import pytest
 
 
 @pytest.fixture(scope="session")
 def _server():
-    from tests.fixtures.object_store import s3_server  # a second to import, which most tests need not wait for
+    # one a run, for it takes two seconds to start; a second to import, which most tests need not wait for
+    from tests.fixtures.object_store import s3_server
 
     with s3_server() as server:
         yield server
@@ -20,3 +21,11 @@ def s3(_server, tmp_path, monkeypatch):
     _server.delay = 0.0
     yield _server
     _server.before = lambda method, path: None
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory):
+    """An exported, untrained model; read only."""
+    from tests.fixtures.shipped import ship
+
+    return ship(tmp_path_factory.mktemp("untrained"))

@@ -11,10 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 MAY_IMPORT = {
-    "flows": {"simulation", "tasks", "training", "prnet", "storage"},
+    "flows": {"simulation", "tasks", "training", "liveness", "prnet", "storage"},
     "simulation": {"tasks", "prnet", "storage"},
     "tasks": {"prnet", "storage"},
-    "training": {"storage"},
+    "training": {"liveness", "storage"},
+    "liveness": set(),
     "prnet": set(),
     "storage": set(),
 }
@@ -23,6 +24,7 @@ NEVER_IMPORT = {
     "storage": {"prefect", "dask", "distributed"},
     "prnet": {"prefect", "dask", "distributed"},
     "training": {"prefect", "dask", "distributed"},
+    "liveness": {"prefect", "dask", "distributed", "torch"},  # what is shipped runs on onnxruntime
     "simulation": {"prefect", "dask", "distributed", "torch"},
     "flows": set(),
 }

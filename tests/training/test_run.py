@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from storage.dataset import DepthDataset
-from tests.fixtures.balls import FAST, FAST_PDGAN, SIZE, build_store
+from tests.fixtures.balls import BUILD, FAST, FAST_PDGAN, SIZE, build_store
 from training import metrics
 from training.checkpoint import load_json, load_model
 from training.errors import TrainingError
@@ -70,7 +70,7 @@ def test_model_folder_says_all_that_a_user_needs(trained):
     assert card["weights"]["parameters"] == 712_465
     assert card["output"]["positive_class"] == "live"
     assert (card["input"]["size"], card["input"]["colour"], card["input"]["range"]) == (SIZE, "RGB", [0, 1])
-    assert card["input"]["crop"] == {"size": SIZE}  # the store's build settings
+    assert card["input"]["crop"] == BUILD  # the store's build settings
     assert card["threshold"]["rule"] == "eer"
     assert card["threshold"]["source"] == "dev"
     assert card["threshold"]["per_attack"] == {"print": 8, "replay": 8}

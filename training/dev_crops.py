@@ -1,0 +1,88 @@
+"""The dev samples of a trained model, found again in a store: for what an export measures on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liveness.card import Sharpness
+from liveness.sharpness import sharpness
+from storage.dataset import DepthDataset
+from training.errors import TrainingError
+from training.metrics import Scores
+from training.splits import Rows, split_train_dev
+
+BATCH = 64
+LEAST_QUANTILE = 0.01  # of the live dev crops' sharpness; half of it is where a face counts as blurred
+
+
+@dataclass(frozen=True)
+class DevCrops:
+    """Rows of a store that set a model's threshold."""
+
+    data: DepthDataset
+    rows: Rows
+
+    @classmethod
+    def find(cls, data: DepthDataset, card: Mapping[str, Any]) -> DevCrops:
+        """Split the store as the training did; raises TrainingError if that does not give the same samples."""
+        config = card["training"]["config"]
+        split = split_train_dev(
+            data.table, seed=config["seed"], dev_share=config["dev_share"], protocol=config.get("protocol")
+        )
+        found = cls(data, split.dev)
+        if found.scores(np.zeros(len(split.dev))).digest() != card["threshold"]["digest"]:
+            raise TrainingError(
+                f"{data.snapshot.root}, snapshot {data.snapshot.number}: its dev samples are not those that set the "
+                "model's threshold; name the snapshot it was trained on as STORE@N"
+            )
+        return found
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """What the store is made of and with."""
+        return self.data.snapshot.lineage
+
+    @property
+    def detector_sha256(self) -> str:
+        """Of the weights of the detector that cut the crops; "" where none did."""
+        return str(self.lineage.get("models", {}).get("detector", {}).get("weights_sha256", ""))
+
+    @property
+    def datasets(self) -> list[str]:
+        """The datasets in the store."""
+        return sorted(set(self.data.table.column("dataset").to_pylist()))
+
+    def scores(self, score: NDArray[np.float64]) -> Scores:
+        """Scores of these samples, with their labels and attacks."""
+        part = self.data.table.select(["label", "attack", "sample_id"]).take(self.rows)
+        label, attack, ids = (part.column(c).to_numpy(zero_copy_only=False) for c in part.column_names)
+        return Scores.of("dev", score, label, attack, ids)
+
+    def batches(self) -> Iterator[NDArray[np.uint8]]:
+        """All crops in order, (b, S, S, 3) uint8 RGB."""
+        for start in range(0, len(self.rows), BATCH):
+            yield self._read(self.rows[start : start + BATCH])
+
+    def some(self, count: int, seed: int = 0) -> NDArray[np.uint8]:
+        """(up to count, S, S, 3): some of them, live and spoof alike."""
+        label = self.data.table.column("label").to_numpy()[self.rows]
+        order = np.random.default_rng(seed).permutation(len(self.rows))
+        each = [order[label[order] == value][: (count + 1) // 2] for value in (0, 1)]
+        return self._read(self.rows[np.sort(np.concatenate(each))])
+
+    def sharpness_limit(self) -> Sharpness:
+        """Half of what all but one in a hundred live dev crops reach: blurred beyond anything it has learned from."""
+        label = self.data.table.column("label").to_numpy()[self.rows]
+        measured = np.array([sharpness(crop) for batch in self.batches() for crop in batch])[label == 0]
+        least = float(np.quantile(measured, LEAST_QUANTILE)) / 2
+        source = f"half of the {LEAST_QUANTILE:.0%} quantile of {len(measured)} live dev crops"
+        return Sharpness(least=least, source=source)
+
+    def _read(self, rows: Rows) -> NDArray[np.uint8]:
+        items = self.data.__getitems__(rows.tolist())
+        return np.stack([item["image"].permute(1, 2, 0).numpy() for item in items])
