@@ -41,13 +41,21 @@ def checked_url(url: str) -> tuple[str, str]:
 
 def file_system(url: str) -> fsspec.AbstractFileSystem:
     """The file system of a URL, one a process; raises StoreError that names the extra which is missing."""
-    return _file_system(checked_url(url)[0], os.getpid())
+    scheme, url = checked_url(url)
+    return _file_system(scheme, _account(url), os.getpid())
+
+
+def _account(url: str) -> str:
+    """The part of a URL that is no path: `container@account.dfs...` of an Azure one, which names the account."""
+    host = url.split("/", 3)[2]
+    return host if "@" in host else ""
 
 
 @lru_cache
-def _file_system(scheme: str, _process: int) -> fsspec.AbstractFileSystem:  # connections do not survive a fork
+def _file_system(scheme: str, account: str, _process: int) -> fsspec.AbstractFileSystem:
+    # one a process: connections do not survive a fork
     try:
-        fsspec.get_filesystem_class(scheme)
+        kind = fsspec.get_filesystem_class(scheme)
     except ImportError as error:
         how = f"pip install 'pseudodepth[{EXTRAS[scheme]}]'" if scheme in EXTRAS else redacted(str(error))
         raise StoreError(f"{scheme}://: needs a package that is not installed: {how}") from error
@@ -56,6 +64,8 @@ def _file_system(scheme: str, _process: int) -> fsspec.AbstractFileSystem:  # co
             f"{scheme}://: unknown; expected a local path, s3://, gs://, az:// or another URL that fsspec knows"
         ) from error
     options: dict[str, Any] = {"use_listings_cache": False}
+    if account:
+        options |= kind._get_kwargs_from_urls(f"{scheme}://{account}")
     if EXTRAS.get(scheme) == "s3":
         # one layer of retries in the client, with jitter, for single requests: a part of an upload, a page of a list
         options["config_kwargs"] = {
@@ -63,7 +73,10 @@ def _file_system(scheme: str, _process: int) -> fsspec.AbstractFileSystem:  # co
             **fsspec.config.conf.get("s3", {}).get("config_kwargs", {}),
         }
         options["max_concurrency"] = 4  # parts of 50 MB in memory at a time
-    found = fsspec.filesystem(scheme, **options)
+    try:
+        found = fsspec.filesystem(scheme, **options)
+    except Exception as error:  # each says in its own way that it has no account or no credentials
+        raise StoreError(f"{scheme}://: {redacted(str(error) or type(error).__name__)}") from error
     if EXTRAS.get(scheme) == "s3":
         found.retries = 1  # s3fs' own loop around them has no jitter, and storage/retry.py goes around it all
     return found
