@@ -7,6 +7,7 @@ import tarfile
 
 import numpy as np
 import pytest
+import webdataset
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -189,7 +190,6 @@ def test_webdataset_is_deterministic_and_never_written_over(tmp_path):
 
 
 def test_the_webdataset_library_reads_it(tmp_path):
-    webdataset = pytest.importorskip("webdataset")
     snapshot = build(tmp_path / "from", StoreConfig(format="parquet"))
     to_webdataset(tmp_path / "from", tmp_path / "tars")
     urls = str(tmp_path / "tars" / "{00000..00001}.tar")
