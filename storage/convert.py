@@ -28,8 +28,9 @@ def convert(
 ) -> Snapshot:
     """Write snapshot `source` (`store` or `store@12`) as a new store at `out`, and commit it.
 
-    Every shard becomes one of `target.format`, row for row, with its rejects. Without `target.image` the images stay
-    encoded as they are, so nothing is lost. Lineage of the new snapshot is that of the source, and `converted_from`.
+    Every shard becomes one of `target.format`, row for row, with its rejects and its list of media. Without
+    `target.image` the images stay encoded as they are, so nothing is lost. Lineage of the new snapshot is that of the
+    source, and `converted_from`.
     Going on after an interruption keeps the shards that are complete. `progress(done, shards)` is called after each.
 
     Raises StoreError if there is another store at `out`, Damaged that names what cannot be read.

@@ -48,6 +48,7 @@ def assert_same_rows(a, b):
     assert b.columns(names).equals(a.columns(names))
     np.testing.assert_array_equal(*(s.columns(["confidence"]).column(0).to_numpy() for s in (a, b)))  # NaN is NaN
     assert b.rejects().equals(a.rejects())
+    assert b.media().drop_columns(["shard"]).equals(a.media().drop_columns(["shard"]))
     for one, other in zip(a.shards, b.shards, strict=True):
         readers, rows = [a.open(one), b.open(other)], range(one.rows)
         for x, y in zip(*(reader.read(rows) for reader in readers), strict=True):
