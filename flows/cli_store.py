@@ -1,4 +1,4 @@
-"""Commands that work on a store as a whole: `pseudodepth convert`."""
+"""Commands that work on a store as a whole: `pseudodepth convert`, `forget`, `vacuum`, `duplicates`."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -53,3 +53,43 @@ def convert(
             snapshot = convert_store(store, out, StoreConfig(format=to.value, image=codec), progress)
             counts, written = snapshot.counts, f"snapshot {snapshot.number}, {snapshot.counts['shards']} shards"
     print(f"{out}: {written}, {counts['rows']} rows ({counts['live']} live, {counts['spoof']} spoof)")
+
+
+@app.command()
+def forget(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="folder or URL of a store")],
+    subject: Annotated[
+        str | None, typer.Option(help="a person, as the column `subject` has it: celeba-spoof/4980")
+    ] = None,
+    path: Annotated[str | None, typer.Option(help="media by path, a pattern: 'Data/train/4980/*'")] = None,
+) -> None:
+    """Erase a person or files: rows, lists, old snapshots and orphans, then scan every file; exit code 1 if found."""
+    from storage.erase import forget as forget_in
+
+    done = forget_in(store, subject=subject, path=path)
+    print(
+        f"{store}: {done.media:,} media with {done.samples:,} samples taken out of snapshot {done.snapshot}, "
+        f"{done.shards_rewritten} shards written again, {len(done.removed)} files removed"
+    )
+    print(f"scan: {done.scanned} files read, {len(done.traces)} with traces")
+    for file in done.traces:
+        print(f"  still in {file}")
+    for file in done.unknown:
+        print(f"  not a file of the store, look at it yourself: {file}")
+    print("The dataset was not touched: delete the files there too, or the next build brings them back.")
+    raise typer.Exit(1 if done.traces else 0)
+
+
+@app.command()
+def vacuum(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="folder or URL of a store")],
+    older_than: Annotated[str, typer.Option(help="30d, 12h or 0d; the current snapshot always stays")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would go")] = False,
+) -> None:
+    """Remove old snapshots, shards that only they list, and what dead builds left behind."""
+    from storage.vacuum import parse_age
+    from storage.vacuum import vacuum as vacuum_store
+
+    gone = vacuum_store(store, parse_age(older_than), dry_run=dry_run)
+    verb = "would be removed" if dry_run else "removed"
+    print(f"{store}: {len(gone.snapshots)} snapshots, {len(gone.files)} files, {gone.nbytes / 1e6:,.1f} MB {verb}")
