@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +30,9 @@ from tasks.augment import view_affine, view_rng
 from tasks.config import BuildConfig, aligner_of, detector_of
 from tasks.content import content_sha256
 from tasks.depth import Depth, depth_map
-from tasks.detect import choose_face
+from tasks.detect import Faces, choose_face
 from tasks.errors import MediumError, Stopped
+from tasks.follow import follow
 from tasks.nearby import nearby
 from tasks.plan import ShardPlan
 from tasks.quality import Quality, judge
@@ -63,6 +64,7 @@ class _Face:
     score: float = math.nan
     points: npt.NDArray[np.float32] | None = None  # (5, 2)
     given: tuple[Box, Points] | None = None  # the dataset's face in this frame of a video
+    order: int = 0  # among the frames that are taken of its medium
     alignment: Alignment | None = None  # None for a spoof, but where spoofs are to have masks
     quality: Quality | None = None
 
@@ -101,7 +103,7 @@ def build_shard(
     frames = ReadAhead(_read(plan, config, timings), lambda face: face.image.nbytes, _READ_AHEAD_BYTES)
     hashes: dict[str, str] = {}  # path -> of its content; empty where it could not be read: tried again next time
     with shard_writer(store_url, plan.name, config.store, meta) as writer, frames:
-        for batch in _batches(frames, config.batch, timings):
+        for batch in _batches(frames, config, timings):
             if should_stop():
                 raise Stopped(f"shard {plan.name}: stopped on request; nothing of it was kept")
             with _timed(timings, "detect"):
@@ -131,9 +133,9 @@ def _read(plan: ShardPlan, config: BuildConfig, timings: Timings) -> Iterator[_F
         started = time.perf_counter()
         medium["sha256"] = content_sha256(root / medium["path"])
         try:
-            for face in _faces(root, medium, config):
+            for order, face in enumerate(_faces(root, medium, config)):
                 timings["read"] += time.perf_counter() - started
-                number = face.number
+                number, face.order = face.number, order
                 yield face
                 started = time.perf_counter()
         except MediumError as error:
@@ -164,15 +166,18 @@ def _faces(root: Path, medium: dict[str, Any], config: BuildConfig) -> Iterator[
             yield _Face(medium, number, image, given=track.at(number) if track else None)
 
 
-def _batches(faces: Iterable[_Face], limit: int, timings: Timings) -> Iterator[list[_Face]]:
-    """Batches of at most `limit` frames, fewer where they are large."""
+def _batches(faces: Iterable[_Face], config: BuildConfig, timings: Timings) -> Iterator[list[_Face]]:
+    """Batches of at most `config.batch` frames, fewer where they are large; a run of frames that is followed stays in
+    one.
+    """
     batch: list[_Face] = []
     held = 0
     items = iter(faces)
     while True:
         with _timed(timings, "wait"):
             face = next(items, None)
-        if batch and (face is None or len(batch) == limit or held + face.image.nbytes > _BATCH_BYTES):
+        full = face is None or len(batch) >= config.batch or held + face.image.nbytes > _BATCH_BYTES
+        if batch and full and (face is None or face.order % config.detect.every == 0):
             yield batch
             batch, held = [], 0
         if face is None:
@@ -182,29 +187,57 @@ def _batches(faces: Iterable[_Face], limit: int, timings: Timings) -> Iterator[l
 
 
 def _detect(batch: list[_Face], config: BuildConfig) -> None:
-    """Find the face that each frame is about: the detector's, told apart by the given box; or the given box itself."""
+    """Find the face that each frame is about; with `detect.every`, in as few frames of a video as it takes."""
     faces = [face for face in batch if face.error is None]
     detector = detector_of(config.detect)
-    found = detector([face.image for face in faces]) if detector and faces else [None] * len(faces)
-    for face, candidates in zip(faces, found, strict=True):
-        given, given_points = _given(face)
-        chosen = None if candidates is None else choose_face(candidates, given, config.detect)
-        if detector and candidates is not None and chosen is not None:
-            face.box, face.score = candidates.boxes[chosen], float(candidates.scores[chosen])
-            points = candidates.points[chosen]
-            face.points = points if np.isfinite(points).all() else None
-            face.box_source = detector.name
-        elif given is not None and (detector is None or config.fallback_to_given):
-            face.box, face.points = given, given_points
-            face.error = _box_error(given, face.image, config.detect.min_size)
-        elif candidates is None:
-            face.error = MediumError("bad-box", "the dataset gives no box, and the detector is `given`")
-        elif not len(candidates):
-            face.error = MediumError("no-face", f"no face with a score of {config.detect.min_score:g} or more")
-        elif (sides := candidates.boxes[:, 2:] - candidates.boxes[:, :2]).min(axis=1).max() < config.detect.min_size:
-            face.error = MediumError("too-small", f"the largest face is {sides.max():.0f} px wide or high")
-        else:
-            face.error = MediumError("no-face", f"{len(candidates)} faces, but none where the dataset's box is")
+    if detector is None:
+        for face in faces:
+            _choose(face, None, config)
+        return
+
+    def look(places: Sequence[int]) -> list[Box | None]:
+        found = detector([faces[i].image for i in places])
+        for i, candidates in zip(places, found, strict=True):
+            _choose(faces[i], candidates, config)
+        return [faces[i].box if faces[i].box_source == detector.name else None for i in places]
+
+    runs: dict[tuple[str, int], list[int]] = {}
+    for i, face in enumerate(faces):
+        runs.setdefault((face.medium["path"], face.order // config.detect.every), []).append(i)
+    for i, before, after in follow(list(runs.values()), look, config.detect.min_overlap):
+        _place_between(faces[i], faces[before], faces[after])
+
+
+def _place_between(face: _Face, before: _Face, after: _Face) -> None:
+    """Give a frame that nobody looked at its box, on the line between those of two that were."""
+    share = (face.number - before.number) / (after.number - before.number)
+    face.box = (before.box + share * (after.box - before.box)).astype(np.float32)
+    if before.points is not None and after.points is not None:
+        face.points = (before.points + share * (after.points - before.points)).astype(np.float32)
+    face.box_source = "followed"
+
+
+def _choose(face: _Face, candidates: Faces | None, config: BuildConfig) -> None:
+    """Take one of the detector's faces, told apart by the given box; or the given box itself."""
+    detector = detector_of(config.detect)
+    given, given_points = _given(face)
+    chosen = None if candidates is None else choose_face(candidates, given, config.detect)
+    if detector and candidates is not None and chosen is not None:
+        face.box, face.score = candidates.boxes[chosen], float(candidates.scores[chosen])
+        points = candidates.points[chosen]
+        face.points = points if np.isfinite(points).all() else None
+        face.box_source = detector.name
+    elif given is not None and (detector is None or config.fallback_to_given):
+        face.box, face.points = given, given_points
+        face.error = _box_error(given, face.image, config.detect.min_size)
+    elif candidates is None:
+        face.error = MediumError("bad-box", "the dataset gives no box, and the detector is `given`")
+    elif not len(candidates):
+        face.error = MediumError("no-face", f"no face with a score of {config.detect.min_score:g} or more")
+    elif (sides := candidates.boxes[:, 2:] - candidates.boxes[:, :2]).min(axis=1).max() < config.detect.min_size:
+        face.error = MediumError("too-small", f"the largest face is {sides.max():.0f} px wide or high")
+    else:
+        face.error = MediumError("no-face", f"{len(candidates)} faces, but none where the dataset's box is")
 
 
 def _given(face: _Face) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None]:
@@ -302,7 +335,9 @@ def _samples(face: _Face, config: BuildConfig, timings: Timings) -> list[Sample]
 
 
 def _view(face: _Face, view: int, config: BuildConfig) -> Affine:
-    rng = view_rng(config.seed, face.medium["dataset"], face.medium["path"], face.number, view)
+    # in a clip a view must not jump from frame to frame: one draw for the whole video
+    number = 0 if config.read.frames == "clips" else face.number
+    rng = view_rng(config.seed, face.medium["dataset"], face.medium["path"], number, view)
     return view_affine(face.box, view, rng, config.view)
 
 
