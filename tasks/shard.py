@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import pyarrow as pa
 from prnet.rasterize import rasterize
 from storage.errors import Damaged
 from storage.rewrite import copy_media
-from storage.schema import LIVE, Sample
+from storage.schema import Sample
 from storage.shard_info import ShardInfo
 from storage.writer import existing_shard, shard_writer
 from tasks.align import Alignment, align
@@ -30,16 +29,15 @@ from tasks.augment import view_affine, view_rng
 from tasks.config import BuildConfig, aligner_of, detector_of
 from tasks.content import content_sha256
 from tasks.depth import Depth, depth_map
-from tasks.detect import Faces, choose_face
 from tasks.errors import MediumError, Stopped
-from tasks.follow import follow
+from tasks.find_faces import Face, find_faces
 from tasks.nearby import nearby
 from tasks.plan import ShardPlan
 from tasks.quality import Quality, judge
-from tasks.read import Frame, read_frames
+from tasks.read import read_frames
 from tasks.read_ahead import ReadAhead
 from tasks.sources.media import MEDIA_SCHEMA
-from tasks.tracks import Box, Points, read_track
+from tasks.tracks import read_track
 from tasks.upright import choose_turn, turned
 from tasks.warp import Affine, affine_scale, apply_affine, warp
 
@@ -49,28 +47,6 @@ _READ_AHEAD_BYTES = 256 << 20  # decoded frames held ahead; 16 frames of 4K are 
 _BATCH_BYTES = 256 << 20
 _PASSING = ("unreadable", "missing")  # by the machine's state that day, not by the file's content
 _COPIED = ("dataset", "path", "split", "subject", "session", "label", "attack", "attack_detail", "extra")
-
-
-@dataclass
-class _Face:
-    """One frame on its way through the steps; `error` ends it."""
-
-    medium: dict[str, Any]
-    number: int  # of the frame; -1 stands for the whole medium
-    image: Frame
-    error: MediumError | None = None
-    box: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(4, np.float32))
-    box_source: str = "given"
-    score: float = math.nan
-    points: npt.NDArray[np.float32] | None = None  # (5, 2)
-    given: tuple[Box, Points] | None = None  # the dataset's face in this frame of a video
-    order: int = 0  # among the frames that are taken of its medium
-    alignment: Alignment | None = None  # None for a spoof, but where spoofs are to have masks
-    quality: Quality | None = None
-
-    @property
-    def live(self) -> bool:
-        return bool(self.medium["label"] == LIVE)
 
 
 def build_shard(
@@ -107,7 +83,7 @@ def build_shard(
             if should_stop():
                 raise Stopped(f"shard {plan.name}: stopped on request; nothing of it was kept")
             with _timed(timings, "detect"):
-                _detect(batch, config)
+                find_faces(batch, config)
             with _timed(timings, "align"):
                 _align(batch, config)
             with _timed(timings, "judge"):
@@ -126,7 +102,7 @@ def build_shard(
     return writer.info, timings
 
 
-def _read(plan: ShardPlan, config: BuildConfig, timings: Timings) -> Iterator[_Face]:
+def _read(plan: ShardPlan, config: BuildConfig, timings: Timings) -> Iterator[Face]:
     """Every frame of every medium; what cannot be read comes as a face with an error."""
     for root, medium in nearby(plan.root, plan.media.to_pylist()):
         number = -1
@@ -143,11 +119,11 @@ def _read(plan: ShardPlan, config: BuildConfig, timings: Timings) -> Iterator[_F
             missing = number + 1 if number >= 0 else -1
             # without the root: where a dataset lies must not change a shard's bytes
             error = MediumError(error.reason, error.detail.replace(f"{root}/", ""))
-            yield _Face(medium, missing, np.zeros((0, 0, 3), np.uint8), error)
+            yield Face(medium, missing, np.zeros((0, 0, 3), np.uint8), error)
         timings["read"] += time.perf_counter() - started
 
 
-def _faces(root: Path, medium: dict[str, Any], config: BuildConfig) -> Iterator[_Face]:
+def _faces(root: Path, medium: dict[str, Any], config: BuildConfig) -> Iterator[Face]:
     """The frames of one medium, upright, with the dataset's own face in each where it ships one.
 
     Raises MediumError as `read_frames` and `read_track` do.
@@ -161,16 +137,16 @@ def _faces(root: Path, medium: dict[str, Any], config: BuildConfig) -> Iterator[
             if turn is not None:
                 medium = {**medium, "extra": json.dumps({**extra, "turned": turn})}
         if turn:  # the dataset's boxes are in the picture as it was
-            yield _Face(medium, number, turned(image, turn))
+            yield Face(medium, number, turned(image, turn))
         else:
-            yield _Face(medium, number, image, given=track.at(number) if track else None)
+            yield Face(medium, number, image, given=track.at(number) if track else None)
 
 
-def _batches(faces: Iterable[_Face], config: BuildConfig, timings: Timings) -> Iterator[list[_Face]]:
+def _batches(faces: Iterable[Face], config: BuildConfig, timings: Timings) -> Iterator[list[Face]]:
     """Batches of at most `config.batch` frames, fewer where they are large; a run of frames that is followed stays in
     one.
     """
-    batch: list[_Face] = []
+    batch: list[Face] = []
     held = 0
     items = iter(faces)
     while True:
@@ -186,85 +162,7 @@ def _batches(faces: Iterable[_Face], config: BuildConfig, timings: Timings) -> I
         held += face.image.nbytes
 
 
-def _detect(batch: list[_Face], config: BuildConfig) -> None:
-    """Find the face that each frame is about; with `detect.every`, in as few frames of a video as it takes."""
-    faces = [face for face in batch if face.error is None]
-    detector = detector_of(config.detect)
-    if detector is None:
-        for face in faces:
-            _choose(face, None, config)
-        return
-
-    def look(places: Sequence[int]) -> list[Box | None]:
-        found = detector([faces[i].image for i in places])
-        for i, candidates in zip(places, found, strict=True):
-            _choose(faces[i], candidates, config)
-        return [faces[i].box if faces[i].box_source == detector.name else None for i in places]
-
-    runs: dict[tuple[str, int], list[int]] = {}
-    for i, face in enumerate(faces):
-        runs.setdefault((face.medium["path"], face.order // config.detect.every), []).append(i)
-    for i, before, after in follow(list(runs.values()), look, config.detect.min_overlap):
-        _place_between(faces[i], faces[before], faces[after])
-
-
-def _place_between(face: _Face, before: _Face, after: _Face) -> None:
-    """Give a frame that nobody looked at its box, on the line between those of two that were."""
-    share = (face.number - before.number) / (after.number - before.number)
-    face.box = (before.box + share * (after.box - before.box)).astype(np.float32)
-    if before.points is not None and after.points is not None:
-        face.points = (before.points + share * (after.points - before.points)).astype(np.float32)
-    face.box_source = "followed"
-
-
-def _choose(face: _Face, candidates: Faces | None, config: BuildConfig) -> None:
-    """Take one of the detector's faces, told apart by the given box; or the given box itself."""
-    detector = detector_of(config.detect)
-    given, given_points = _given(face)
-    chosen = None if candidates is None else choose_face(candidates, given, config.detect)
-    if detector and candidates is not None and chosen is not None:
-        face.box, face.score = candidates.boxes[chosen], float(candidates.scores[chosen])
-        points = candidates.points[chosen]
-        face.points = points if np.isfinite(points).all() else None
-        face.box_source = detector.name
-    elif given is not None and (detector is None or config.fallback_to_given):
-        face.box, face.points = given, given_points
-        face.error = _box_error(given, face.image, config.detect.min_size)
-    elif candidates is None:
-        face.error = MediumError("bad-box", "the dataset gives no box, and the detector is `given`")
-    elif not len(candidates):
-        face.error = MediumError("no-face", f"no face with a score of {config.detect.min_score:g} or more")
-    elif (sides := candidates.boxes[:, 2:] - candidates.boxes[:, :2]).min(axis=1).max() < config.detect.min_size:
-        face.error = MediumError("too-small", f"the largest face is {sides.max():.0f} px wide or high")
-    else:
-        face.error = MediumError("no-face", f"{len(candidates)} faces, but none where the dataset's box is")
-
-
-def _given(face: _Face) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None]:
-    """The dataset's box (4,) and points (5, 2) in pixels of the frame."""
-    if face.given is not None:
-        given_box, given_points = face.given
-        return given_box, given_points if np.isfinite(given_points).all() else None
-    height, width = face.image.shape[:2]
-    frame = face.medium["box_frame"]
-    scale = np.array([width / frame[0], height / frame[1]] if frame else [1.0, 1.0], np.float32)
-    box, points = face.medium["box"], face.medium["points"]
-    return (
-        None if box is None else (np.reshape(box, (2, 2)).astype(np.float32) * scale).ravel(),
-        None if points is None else np.reshape(points, (5, 2)).astype(np.float32) * scale,
-    )
-
-
-def _box_error(box: npt.NDArray[np.float32], image: Frame, min_size: float) -> MediumError | None:
-    x1, y1, x2, y2 = (float(v) for v in box)
-    if not (np.isfinite(box).all() and x2 > 0 and y2 > 0 and x1 < image.shape[1] and y1 < image.shape[0]):
-        return MediumError("bad-box", f"the dataset's box {x1:g}, {y1:g}, {x2:g}, {y2:g} is not in the picture")
-    if not min(x2 - x1, y2 - y1) >= min_size:
-        return MediumError("too-small", f"the dataset's box is {x2 - x1:g} x {y2 - y1:g} px")
-    return None
-
-
-def _align(batch: list[_Face], config: BuildConfig) -> None:
+def _align(batch: list[Face], config: BuildConfig) -> None:
     """Dense vertices for the live faces; a spoof's depth is zero by definition and needs none, its mask does."""
     faces = [face for face in batch if face.error is None and (face.live or config.depth.spoof_mask)]
     if not faces:
@@ -279,9 +177,9 @@ def _align(batch: list[_Face], config: BuildConfig) -> None:
             face.error = MediumError("align-failed", "the aligner gave vertices that are not finite")
 
 
-def _judge(batch: list[_Face], config: BuildConfig) -> None:
+def _judge(batch: list[Face], config: BuildConfig) -> None:
     """The quality of every alignment; a live face below the threshold ends here, a spoof's label needs no mesh."""
-    judged: list[tuple[_Face, Alignment, Affine]] = []
+    judged: list[tuple[Face, Alignment, Affine]] = []
     for face in batch:
         if face.error is None and face.alignment is not None:
             try:
@@ -306,7 +204,7 @@ def _judge(batch: list[_Face], config: BuildConfig) -> None:
             face.error = MediumError("low-quality", f"quality {quality}, below {config.quality.min_quality:g}")
 
 
-def _samples(face: _Face, config: BuildConfig, timings: Timings) -> list[Sample]:
+def _samples(face: Face, config: BuildConfig, timings: Timings) -> list[Sample]:
     """All views of a frame, or none: then `face.error` says why."""
     samples: list[Sample] = []
     if face.error is not None:
@@ -334,14 +232,14 @@ def _samples(face: _Face, config: BuildConfig, timings: Timings) -> list[Sample]
     return samples
 
 
-def _view(face: _Face, view: int, config: BuildConfig) -> Affine:
+def _view(face: Face, view: int, config: BuildConfig) -> Affine:
     # in a clip a view must not jump from frame to frame: one draw for the whole video
     number = 0 if config.read.frames == "clips" else face.number
     rng = view_rng(config.seed, face.medium["dataset"], face.medium["path"], number, view)
     return view_affine(face.box, view, rng, config.view)
 
 
-def _depth(face: _Face, affine: Affine, config: BuildConfig) -> tuple[Depth | None, npt.NDArray[np.bool_] | None]:
+def _depth(face: Face, affine: Affine, config: BuildConfig) -> tuple[Depth | None, npt.NDArray[np.bool_] | None]:
     """Depth of a live face, mask of a spoof that was aligned.
 
     The vertices are moved into the crop and rasterised there: depth is never resampled.
@@ -372,7 +270,7 @@ def _quality_columns(quality: Quality | None) -> dict[str, float | None]:
     }
 
 
-def _reject_row(face: _Face, error: MediumError) -> dict[str, Any]:
+def _reject_row(face: Face, error: MediumError) -> dict[str, Any]:
     medium = face.medium
     # a picture has one frame: without it, the whole medium is out
     frame = -1 if medium["kind"] == "image" else face.number

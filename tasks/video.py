@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 Frame = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
-# A jump flushes the decoder, which then refills. Measured (benchmarks/video.py, one thread): it costs as much as decoding
-# 7-9 frames of H.264, 2 of MPEG-4 and 0.1 of MJPEG; so fewer than these are decoded, not jumped. 8 frames of 450 then
-# take 0.88 of the time of decoding the video with key frames 250 apart, 0.39 with 30, 0.21 with 12, 0.07 of MJPEG.
+# A jump flushes the decoder, which then refills. Measured (benchmarks/video.py, one thread): it costs what decoding
+# 7-9 frames of H.264 costs, 2 of MPEG-4, 0.1 of MJPEG; so fewer than these are decoded, not jumped. Taking 8 frames of
+# 450 then costs 0.88 of decoding them all with key frames 250 apart, 0.39 with 30, 0.21 with 12, 0.07 of MJPEG.
 JUMP = 8
 
 
