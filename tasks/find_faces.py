@@ -18,6 +18,7 @@ from tasks.errors import MediumError
 from tasks.follow import follow
 from tasks.quality import Quality
 from tasks.read import Frame
+from tasks.recordings import Millimetres
 from tasks.tracks import Box, Points
 
 
@@ -34,6 +35,7 @@ class Face:
     score: float = math.nan
     points: npt.NDArray[np.float32] | None = None  # (5, 2)
     given: tuple[Box, Points] | None = None  # the dataset's face in this frame of a video
+    distance: Millimetres | None = None  # a depth camera's, where it is to be the depth
     order: int = 0  # among the frames that are taken of its medium
     alignment: Alignment | None = None  # None for a spoof, but where spoofs are to have masks
     quality: Quality | None = None

@@ -34,8 +34,10 @@ from tasks.find_faces import Face, find_faces
 from tasks.nearby import nearby
 from tasks.plan import ShardPlan
 from tasks.quality import Quality, judge
-from tasks.read import read_frames
+from tasks.read import check_file, read_frames
 from tasks.read_ahead import ReadAhead
+from tasks.real_depth import real_depth_map
+from tasks.recordings import read_recording
 from tasks.sources.media import MEDIA_SCHEMA
 from tasks.tracks import read_track
 from tasks.upright import choose_turn, turned
@@ -129,6 +131,9 @@ def _faces(root: Path, medium: dict[str, Any], config: BuildConfig) -> Iterator[
     Raises MediumError as `read_frames` and `read_track` do.
     """
     extra = json.loads(medium["extra"])
+    if medium["kind"] == "recording":
+        yield from _recorded(root / medium["path"], medium, extra, config)
+        return
     track = read_track(root, extra["track"]) if "track" in extra else None
     turns, turn = extra.get("turns"), None
     for number, image in read_frames(root / medium["path"], medium["kind"], config.read):
@@ -140,6 +145,17 @@ def _faces(root: Path, medium: dict[str, Any], config: BuildConfig) -> Iterator[
             yield Face(medium, number, turned(image, turn))
         else:
             yield Face(medium, number, image, given=track.at(number) if track else None)
+
+
+def _recorded(path: Path, medium: dict[str, Any], extra: dict[str, Any], config: BuildConfig) -> Iterator[Face]:
+    """The frames of a recording; a live one carries what the depth camera measured, if that is to be the depth."""
+    check_file(path)
+    for frame in read_recording(path, config.read):
+        face = Face(medium, frame.number, frame.image, given=frame.given)
+        if face.live and frame.distance is not None and config.depth.source == "real":
+            face.medium = {**medium, "extra": json.dumps({**extra, "depth_real": True})}
+            face.distance = frame.distance
+        yield face
 
 
 def _batches(faces: Iterable[Face], config: BuildConfig, timings: Timings) -> Iterator[list[Face]]:
@@ -252,7 +268,10 @@ def _depth(face: Face, affine: Affine, config: BuildConfig) -> tuple[Depth | Non
     if not face.live:
         flat = moved * [1, 1, 0] + [0, 0, 1]
         return None, rasterize(flat, triangles, (config.view.size, config.view.size), config.depth.rule) > 0
-    depth = depth_map(moved, triangles, config.view.size, config.depth)
+    if face.distance is not None:
+        depth = real_depth_map(face.distance, vertices, triangles, affine, config.view.size, config.depth)
+    else:
+        depth = depth_map(moved, triangles, config.view.size, config.depth)
     if not depth.any():
         raise MediumError("align-failed", "the aligned face lies outside its crop")
     return depth, None
