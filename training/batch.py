@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,3 +23,11 @@ class Batch:
     rows: NDArray[np.int64]
     mask: Tensor | None = None
     kind: Tensor | None = None
+
+    def unflattened(self, frames: int) -> Batch:
+        """A batch of clips from one in which the frames of all clips stand one after the other."""
+        image, depth, mask = (
+            None if part is None else part.unflatten(0, (-1, frames)) for part in (self.image, self.depth, self.mask)
+        )
+        assert image is not None
+        return replace(self, image=image, depth=depth, mask=mask)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.augment import ColourConfig
+from training.augment import AugmentConfig
 
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
 
@@ -58,6 +58,6 @@ class TrainConfig(BaseModel):
         default="class-domain",
         description="who fills a batch: classes and datasets in turn, classes alone, or as stored",
     )
-    colour: ColourConfig | None = ColourConfig()
+    augment: AugmentConfig = AugmentConfig()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     loop: LoopConfig = LoopConfig()

@@ -1,10 +1,12 @@
-"""Rows of a store to batches of tensors: bytes until the last moment, read ahead on one thread."""
+"""Rows of a store to batches of tensors: read into reused buffers, augmented as bytes, a few batches ahead."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,14 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from storage.batch import Batch as StoredBatch
 from storage.dataset import DepthDataset
-from training.augment import ColourConfig, colour, colour_matrices, uniforms
+from storage.loader import ring_batches
+from training.augment import AugmentConfig, Recipe, apply, move_depth, recipe
 from training.batch import Batch
+from training.errors import TrainingError
 from training.methods import Targets
 from training.splits import BalancedSampler, Rows
 
 T = TypeVar("T")
-AHEAD = 3  # batches read while one trains
+AHEAD = 2  # batches prepared while one trains
+UNKNOWN_KIND = -100  # what cross_entropy ignores
 
 
 class Feed:
@@ -35,68 +41,106 @@ class Feed:
         device: torch.device,
         targets: Targets = Targets(),  # noqa: B008 - frozen
     ) -> None:
+        if targets.mask and not data.mask:
+            raise TrainingError("a method that needs masks needs a dataset opened with mask=True")
         self.data, self.input_size, self.targets, self.batch, self.device = data, input_size, targets, batch, device
-        self.kinds = self._kinds() if targets.kinds else None
+        self.kinds = _kinds(data, targets) if targets.kinds else None
+        self.clips = _clips(data, targets) if targets.frames > 1 else None
         # a sample's own 64 bits: what it is given at random depends on them, not on where it stands
         self.keys = np.array([int(s, 16) for s in data.table.column("sample_id").to_pylist()], np.uint64)
 
     def train(
-        self, sampler: BalancedSampler, numbers: Iterable[int], tint: ColourConfig | None, seed: int
+        self, sampler: BalancedSampler, numbers: Iterable[int], augment: AugmentConfig, seed: int
     ) -> Iterator[Batch]:
-        """The full batches of these numbers (0, 1, ... of the sampler's sequence), augmented unless `tint` is None."""
+        """The full batches of these numbers (0, 1, ... of the sampler's sequence), augmented."""
 
-        def read() -> Iterator[tuple[dict[str, Tensor], Rows, NDArray[np.int64]]]:
-            for number in numbers:
-                rows, passes = sampler.draw(number * self.batch, self.batch)
-                yield _read(self.data, rows), rows, passes
+        def prepared() -> Generator[Batch]:
+            drawn: deque[tuple[Rows, NDArray[np.int64]]] = deque()
 
-        for raw, rows, passes in read_ahead(read()):
-            batch = self._batch(raw, rows)
-            if tint is not None:
-                numbers = uniforms(seed, passes, self.keys[rows], 4)
-                batch.image = colour(batch.image, colour_matrices(numbers, tint))
-            batch.image = batch.image.to(memory_format=torch.channels_last)
-            yield batch
+            def wanted() -> Iterator[Rows]:
+                for number in numbers:
+                    drawn.append(sampler.draw(number * self.batch, self.batch))
+                    yield self._frames(drawn[-1][0])
+
+            for raw in self._ring(wanted()):
+                rows, passes = drawn.popleft()
+                side = raw.image.shape[-1]
+                plan = recipe(augment, seed, passes, self.keys[rows], raw.label.numpy()[:: self.targets.frames], side)
+                yield self._batch(raw, rows, plan)
+
+        return read_ahead(prepared())
 
     def plain(self, rows: Rows) -> Iterator[Batch]:
         """Each of `rows` once, in order, as stored."""
         parts = [rows[i : i + self.batch] for i in range(0, len(rows), self.batch)]
-        for raw, part in read_ahead((_read(self.data, part), part) for part in parts):
-            batch = self._batch(raw, part)
-            batch.image = batch.image.to(memory_format=torch.channels_last)
-            yield batch
+        return read_ahead(
+            self._batch(raw, part, None)
+            for part, raw in zip(parts, self._ring(self._frames(part) for part in parts), strict=True)
+        )
 
-    def _batch(self, raw: dict[str, Tensor], rows: Rows) -> Batch:
-        image = raw["image"].to(self.device).float().div_(255)
-        size, depth, kind = self.targets.depth_size, None, None
+    def _ring(self, rows: Iterator[Rows]) -> Iterator[StoredBatch]:
+        return ring_batches(self.data, rows, self.batch * self.targets.frames)
+
+    def _frames(self, rows: Rows) -> Rows:
+        return rows if self.clips is None else self.clips[rows].reshape(-1)
+
+    def _batch(self, raw: StoredBatch, rows: Rows, plan: Recipe | None) -> Batch:
+        """Whatever is kept of `raw` is copied: its buffer is filled anew."""
+        frames, size = self.targets.frames, self.targets.depth_size
+        label = raw.label[::frames].to(self.device).float()
+        kind = None if self.kinds is None else torch.from_numpy(self.kinds[rows]).to(self.device)
+        whole = None if plan is None else plan.repeated(frames)
+        image = raw.image.to(self.device)
+        image = image.float().div_(255) if whole is None else apply(image, whole)
         if image.shape[-2:] != (self.input_size, self.input_size):
             image = functional.interpolate(image, (self.input_size,) * 2, mode="bilinear", antialias=True).clamp_(0, 1)
+            image = image.contiguous(memory_format=torch.channels_last)
+        depth = mask = None
         if size is not None:
-            depth = raw["depth"].to(self.device)
-            if depth.shape[-2:] != (size, size):
-                depth = functional.interpolate(depth, (size, size), mode="area")
-        if self.kinds is not None:
-            kind = torch.from_numpy(self.kinds[rows]).to(self.device)
-        return Batch(image, depth, raw["label"].to(self.device).float(), rows, kind=kind)
-
-    def _kinds(self) -> NDArray[np.int64]:
-        number = {name: i for i, name in enumerate(self.targets.kinds, 1)}
-        names = self.data.table.column(self.targets.kind_column).to_pylist()
-        labels = self.data.table.column("label").to_pylist()
-        # -1 is ignored by nobody: it stands only where no training sample is (types are those of the training side)
-        return np.array([number.get(name, -1) if label else 0 for name, label in zip(names, labels, strict=True)])
-
-
-def _read(data: DepthDataset, rows: Rows) -> dict[str, Tensor]:
-    items: list[dict[str, Any]] = data.__getitems__(rows.tolist())
-    return {
-        "image": torch.stack([i["image"] for i in items]),  # (B, 3, H, W) uint8
-        "depth": torch.stack([i["depth"] for i in items]),  # (B, 1, H, W) float32
-        "label": torch.tensor([int(i["label"]) for i in items]),
-    }
+            depth = raw.depth.to(self.device).float() / torch.iinfo(raw.depth.dtype).max
+            depth = _reduced(depth if whole is None else move_depth(depth, whole), size)
+        if self.targets.mask and raw.mask is not None:
+            face = raw.mask.to(self.device).float()
+            face = face if whole is None else move_depth(face, whole.without_turning())
+            mask = _reduced(face, size or face.shape[-1]) > 0
+        if plan is not None and plan.turned.any():
+            turned = torch.from_numpy(plan.turned).to(self.device)
+            label = label.masked_fill(turned, 1)
+            kind = None if kind is None else kind.masked_fill(turned, UNKNOWN_KIND)
+        batch = Batch(image, depth, label, rows, mask=mask, kind=kind)
+        return batch if frames == 1 else batch.unflattened(frames)
 
 
-def read_ahead(items: Iterator[T]) -> Iterator[T]:
+def _reduced(maps: Tensor, size: int) -> Tensor:
+    return maps if maps.shape[-1] == size else functional.interpolate(maps, (size, size), mode="area")
+
+
+def _kinds(data: DepthDataset, targets: Targets) -> NDArray[np.int64]:
+    number = {name: i for i, name in enumerate(targets.kinds, 1)}
+    names, labels = (data.table.column(name).to_pylist() for name in (targets.kind_column, "label"))
+    return np.array([number.get(n, UNKNOWN_KIND) if label else 0 for n, label in zip(names, labels, strict=True)])
+
+
+def _clips(data: DepthDataset, targets: Targets) -> NDArray[np.int64]:
+    """(len(data), frames): the rows of the clip that ends at each row, `interval` stored frames apart.
+
+    Where a medium has no frame so early its first one stands in; so an image is a clip of which nothing moves.
+    """
+    columns = [data.table.column(name).to_pylist() for name in ("dataset", "path", "view")]
+    frame = data.table.column("frame").to_numpy()
+    media: dict[tuple[Any, ...], list[int]] = {}
+    for row, key in enumerate(zip(*columns, strict=True)):
+        media.setdefault(key, []).append(row)
+    back = np.arange(targets.frames - 1, -1, -1) * targets.interval
+    clips = np.empty((len(frame), targets.frames), np.int64)
+    for rows in media.values():
+        ordered = np.array(sorted(rows, key=lambda row: frame[row]))
+        places = np.arange(len(ordered))[:, None] - back
+        clips[ordered] = ordered[np.maximum(places, 0)]
+    return clips
+
+
+def read_ahead(items: Generator[T]) -> Iterator[T]:
     """The same items, produced on a thread that stays at most AHEAD in front; its errors are raised here."""
     ready: queue.Queue[tuple[str, Any]] = queue.Queue(AHEAD)
     stop = threading.Event()
@@ -111,6 +155,10 @@ def read_ahead(items: Iterator[T]) -> Iterator[T]:
         return False
 
     def work() -> None:
+        with closing(items):
+            produce()
+
+    def produce() -> None:
         try:
             for item in items:
                 if not put("item", item):

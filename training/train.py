@@ -125,9 +125,10 @@ def _process(fabric: Fabric, *, job: _Job, queue: SimpleQueue[Any]) -> str | Non
 
 def _work(fabric: Fabric, job: _Job, progress: Progress | None) -> None:
     method, config, out, extra = job.method, job.config, job.out, job.extra
-    data = DepthDataset(job.store)
+    settings = job.settings
+    data = DepthDataset(job.store, mask=method.targets(settings).mask)
     split = split_train_dev(data.table, seed=config.seed, dev_share=config.dev_share, protocol=config.protocol)
-    settings = method.adapted(job.settings, data.table.take(split.train))
+    settings = method.adapted(settings, data.table.take(split.train))
     arguments = method.network_arguments(settings)
     network = method.network(**arguments)
     learner = method.learner(network, settings, config.seed)
@@ -148,7 +149,7 @@ def _work(fabric: Fabric, job: _Job, progress: Progress | None) -> None:
     def batches(first: int, count: int) -> Iterator[Batch]:
         each = config.loop.accumulate * fabric.world_size
         mine = range(first * each + fabric.global_rank, (first + count) * each, fabric.world_size)
-        return feed.train(sampler, mine, config.colour, config.seed)
+        return feed.train(sampler, mine, config.augment, config.seed)
 
     trackers = config.loop.track if fabric.is_global_zero else ()
     with torch.random.fork_rng(), watch(trackers, out, method.name, about, feed, split.dev, position.update) as curves:

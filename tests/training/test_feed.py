@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from storage.config import StoreConfig
 from storage.dataset import DepthDataset
-from training.augment import ColourConfig
-from training.feed import AHEAD, Feed, read_ahead
+from storage.schema import Sample
+from storage.snapshot import Store
+from storage.writer import shard_writer
+from tests.fixtures.balls import face, row
+from training.augment import AugmentConfig, GeometryConfig, SpoofConfig
+from training.errors import TrainingError
+from training.feed import AHEAD, UNKNOWN_KIND, Feed, read_ahead
 from training.methods import Targets
 from training.splits import BalancedSampler, groups_of, split_train_dev
 
@@ -39,8 +45,8 @@ def test_plain_batches_are_the_stored_samples_in_order(data):
 def test_colour_changes_images_and_never_depth(data):
     split = split_train_dev(data.table, seed=0)
     sampler = BalancedSampler(groups_of(data.table, split.train, "class"), seed=0)
-    plain = list(feed_of(data).train(sampler, range(4), None, seed=0))
-    tinted = list(feed_of(data).train(sampler, range(4), ColourConfig(), seed=0))
+    plain = list(feed_of(data).train(sampler, range(4), AugmentConfig(colour=None), seed=0))
+    tinted = list(feed_of(data).train(sampler, range(4), AugmentConfig(), seed=0))
     for a, b in zip(plain, tinted, strict=True):
         assert torch.equal(a.depth, b.depth)
         assert torch.equal(a.label, b.label)
@@ -50,14 +56,14 @@ def test_colour_changes_images_and_never_depth(data):
 
 def test_a_sample_gets_the_same_colours_at_any_batch_size(data):
     sampler = BalancedSampler(groups_of(data.table, np.arange(40), "class"), seed=0)
-    small = torch.cat([b.image for b in feed_of(data, 4).train(sampler, range(4), ColourConfig(), seed=0)])
-    large = torch.cat([b.image for b in feed_of(data, 16).train(sampler, range(1), ColourConfig(), seed=0)])
+    small = torch.cat([b.image for b in feed_of(data, 4).train(sampler, range(4), AugmentConfig(), seed=0)])
+    large = torch.cat([b.image for b in feed_of(data, 16).train(sampler, range(1), AugmentConfig(), seed=0)])
     assert torch.allclose(small, large, atol=1e-6)
 
 
 def test_a_sample_gets_new_colours_when_it_comes_again(data):
     sampler = BalancedSampler([[np.array([0])], [np.array([1])]], seed=0)
-    first, again = feed_of(data, 2).train(sampler, range(2), ColourConfig(), seed=0)
+    first, again = feed_of(data, 2).train(sampler, range(2), AugmentConfig(), seed=0)
     assert first.rows.tolist() == again.rows.tolist()
     assert not torch.allclose(first.image, again.image)
 
@@ -69,6 +75,63 @@ def test_sizes_are_brought_to_the_networks_and_depth_is_averaged(data):
     assert torch.allclose(batch.depth[0], whole.reshape(1, 32, 2, 32, 2).mean(dim=(2, 4)), atol=1e-6)
     without = next(feed_of(data, depth_size=None).plain(np.arange(2)))
     assert without.depth is None
+
+
+def test_turned_live_samples_are_labelled_spoof_without_depth_or_type(data):
+    targets = Targets(depth_size=32, kinds=("print", "replay"))
+    feed = Feed(data, input_size=64, targets=targets, batch=40, device=torch.device("cpu"))
+    rows = np.arange(40)
+    sampler = BalancedSampler([[rows]], seed=0)
+    batch = next(feed.train(sampler, range(1), AugmentConfig(spoof=SpoofConfig(share=0.5)), seed=0))
+    stored = data.table.column("label").to_numpy()[batch.rows]
+    turned = batch.label.numpy() != stored
+    assert 3 < turned.sum() < 18
+    assert (stored[turned] == 0).all()
+    assert batch.depth.amax(dim=(1, 2, 3)).numpy()[turned].max() == 0
+    attacks = np.array(data.table.column("attack").to_pylist())[batch.rows]
+    expected = np.select([turned, attacks == "print", attacks == "replay"], [UNKNOWN_KIND, 1, 2], 0)
+    assert batch.kind.tolist() == expected.tolist()
+
+
+def test_masks_are_live_depth_at_the_targets_size(store):
+    data = DepthDataset(str(store), mask=True)
+    feed = Feed(data, input_size=64, targets=Targets(depth_size=32, mask=True), batch=8, device=torch.device("cpu"))
+    batch = next(feed.plain(np.arange(8)))
+    assert batch.mask.shape == (8, 1, 32, 32)
+    assert torch.equal(batch.mask, batch.depth > 0)
+    with pytest.raises(TrainingError, match="mask=True"):
+        Feed(DepthDataset(str(store)), input_size=64, targets=Targets(mask=True), batch=8, device=torch.device("cpu"))
+
+
+def test_clips_are_earlier_frames_of_the_same_medium_with_one_recipe(tmp_path):
+    folder = build_clips(tmp_path)
+    data = DepthDataset(str(folder))
+    targets = Targets(depth_size=32, frames=3, interval=2)
+    feed = Feed(data, input_size=64, targets=targets, batch=4, device=torch.device("cpu"))
+    batch = next(feed.plain(np.array([4, 1, 6, 11])))
+    assert batch.image.shape == (4, 3, 3, 64, 64)
+    assert batch.depth.shape == (4, 3, 1, 32, 32)
+    # seven frames of a live medium, then of a spoof; what is not there is the first frame
+    for clip, frames in zip(batch.image, [(0, 2, 4), (0, 0, 1), (2, 4, 6), (7, 9, 11)], strict=True):
+        for got, i in zip(clip, frames, strict=True):
+            assert torch.equal(got, data[i]["image"].float() / 255)
+    assert batch.label.tolist() == [0, 0, 0, 1]
+    sampler = BalancedSampler([[np.array([1, 0])], [np.array([7, 8])]], seed=0)
+    still = next(feed.train(sampler, range(1), AugmentConfig(geometry=GeometryConfig()), seed=0))
+    for clip, i in zip(still.image, still.rows, strict=True):
+        assert torch.equal(clip[0], clip[1])  # both stand in for a frame that is not there: same picture, same recipe
+        assert not torch.allclose(clip[0], data[int(i) // 7 * 7]["image"].float() / 255, atol=0.05)
+
+
+def build_clips(folder):
+    with shard_writer(str(folder), "only", StoreConfig(), {}) as writer:
+        for m, attack in enumerate(("", "print")):
+            for frame in range(7):
+                sample = face(np.random.default_rng([m, frame]), attack=attack)
+                columns = {**row(m, split="train", subject="s", attack=attack), "frame": frame}
+                writer.write([Sample(sample.image, sample.depth, columns)])
+    Store(str(folder)).commit([writer.info], parent=None, config={}, lineage={})
+    return folder
 
 
 def test_an_error_of_the_reader_is_raised_where_batches_are_used():

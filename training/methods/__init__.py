@@ -28,8 +28,8 @@ class Targets:
 
     depth_size: side of the pseudo-depth, None for no depth. mask: where the face is, at that size (batch.mask).
     kinds: names of the attack types in the order of batch.kind (0 is live); kind_column is where they are read.
-    frames, interval: a clip of `frames` pictures, `interval` frames apart; then images are (B, frames, 3, S, S) and
-    depths (B, frames, 1, d, d).
+    frames, interval: a clip of `frames` pictures, `interval` stored frames apart; then images are (B, frames, 3, S, S)
+    and depths (B, frames, 1, d, d).
     """
 
     depth_size: int | None = None
