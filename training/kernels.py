@@ -28,7 +28,7 @@ def move(maps: Floats, plan: Recipe) -> Floats:
     """(B, S, S) float32 maps by the recipe's geometry, 0 from outside; a map that is all zero costs nothing."""
     assert plan.source is not None
     out: Floats = np.zeros(maps.shape, np.float32)
-    _warp_maps(maps, plan.source.astype(np.float32), maps.any(axis=(1, 2)), out)
+    _warp_maps(maps, plan.source.astype(np.float32), np.asarray(maps.any(axis=(1, 2))), out)
     return out
 
 
