@@ -13,18 +13,19 @@ DRAIN_SECONDS = 10.0
 
 
 @contextmanager
-def prefect_api() -> Iterator[str]:
+def prefect_api(*, configured: bool = True) -> Iterator[str]:
     """Yield the URL of the API that flows called inside will report to.
 
-    With `PREFECT_API_URL` set nothing is started. Otherwise one temporary server serves every flow called inside, and
-    it is stopped only after it has written the records of their tasks: stopped at once it loses most of them.
+    With `PREFECT_API_URL` set nothing is started, unless `configured` is False: it does not answer. Otherwise one
+    temporary server serves every flow called inside, and it is stopped only after it has written the records of their
+    tasks: stopped at once it loses most of them.
     """
     from prefect.server.api.server import SubprocessASGIServer  # not public API: the version is pinned, a test calls it
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-    configured = PREFECT_API_URL.value()
-    if configured:
-        yield str(configured)
+    url = PREFECT_API_URL.value()
+    if configured and url:
+        yield str(url)
         return
     home = Path(PREFECT_HOME.value())
     try:

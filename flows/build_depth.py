@@ -178,7 +178,8 @@ def build_split(
     finished: Any,  # noqa: ANN401 - Prefect makes a pydantic model of the parameters, and it has no schema for our types
 ) -> list[ShardInfo]:
     """Build the shards of one dataset split on the cluster."""
-    return build_shards(client, plans, config, store, stop, finished)
+    logger = get_run_logger()
+    return build_shards(client, plans, config, store, stop, finished, lambda line: logger.log(line.level, line.text))
 
 
 @materialize("pseudodepth://store", name="commit", cache_policy=NO_CACHE, persist_result=False)

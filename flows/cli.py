@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from flows.cli_models import app as models_app
+from flows.cli_prefect import app as prefect_app
 from flows.cli_prnet import app as prnet_app
 from flows.cli_sources import app as sources_app
 from flows.cli_store import app as store_app
@@ -39,6 +40,7 @@ app.add_typer(prnet_app)
 app.add_typer(sources_app)
 app.add_typer(store_app)
 app.add_typer(models_app)
+app.add_typer(prefect_app)
 
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="folder of a store; STORE@N opens snapshot N")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="folder to write")]

@@ -1,10 +1,13 @@
 """The Dask cluster that a flow works on: one that exists, or local worker processes for the length of the flow."""
 
+import importlib.util
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
-from distributed import Client, LocalCluster
+import dask
+from distributed import Client, LocalCluster, performance_report
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.interrupt import unaware_of_interrupts
@@ -19,6 +22,8 @@ class DaskConfig(BaseModel):
 
     address: str | None = Field(None, description="an existing scheduler, tcp://host:port; empty: local processes")
     workers: int | None = Field(None, ge=1, description="local worker processes; empty: one a core")
+    memory: str | None = Field(None, description="of one local worker, such as 4GB; one that takes more is ended")
+    performance_report: Path | None = Field(None, description="write Dask's own report there, an .html (extra `dask`)")
 
 
 @contextmanager
@@ -36,16 +41,28 @@ def dask_client(config: DaskConfig) -> Iterator[Client]:
             raise BuildError(
                 f"{address}: no Dask scheduler answers there; start one or leave the address out"
             ) from error
-        with client:
+        with client, _report(config):
             yield client
         return
+    # the first death of a worker is told to flows/fanout.py, which knows better than to try the same thing thrice
+    dask.config.set({"distributed.scheduler.allowed-failures": 0})
     with unaware_of_interrupts():
         cluster = LocalCluster(
             n_workers=config.workers or settings().workers,
             threads_per_worker=1,
             processes=True,
+            memory_limit=config.memory or "auto",
             dashboard_address=":0",  # any free port: two builds on one machine must not argue about 8787
             silence_logs=logging.CRITICAL,  # what a shard raises is raised here; a worker that is closed is no news
         )
-    with cluster, Client(cluster) as client:
+    with cluster, Client(cluster) as client, _report(config):
         yield client
+
+
+def _report(config: DaskConfig) -> AbstractContextManager[object]:
+    if config.performance_report is None:
+        return nullcontext()
+    if importlib.util.find_spec("bokeh") is None:
+        raise BuildError("performance_report: `pip install 'pseudodepth[dask]'`, or leave the option out")
+    config.performance_report.parent.mkdir(parents=True, exist_ok=True)
+    return performance_report(filename=str(config.performance_report))

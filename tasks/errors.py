@@ -15,6 +15,7 @@ Reason = Literal[
     "too-large",
     "unreadable",
     "missing",
+    "worker-died",
     "no-face",
     "align-failed",
     "low-quality",

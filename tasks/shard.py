@@ -6,11 +6,10 @@ depend on the plan and the config alone: not on batch size, worker, or how often
 
 from __future__ import annotations
 
-import json
+import logging
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,40 +25,37 @@ from storage.shard_info import ShardInfo
 from storage.writer import existing_shard, shard_writer
 from tasks.align import Alignment, align
 from tasks.augment import view_affine, view_rng
+from tasks.batches import Caution, batches, one_by_one
 from tasks.config import BuildConfig, aligner_of, detector_of
-from tasks.content import content_sha256
 from tasks.depth import Depth, depth_map
+from tasks.detect import choose_face
 from tasks.errors import MediumError, Stopped
-from tasks.find_faces import Face, find_faces
-from tasks.nearby import nearby
+from tasks.face import Face, Timings, timed
 from tasks.plan import ShardPlan
 from tasks.quality import Quality, judge
-from tasks.read import check_file, read_frames
-from tasks.read_ahead import ReadAhead
-from tasks.real_depth import real_depth_map
-from tasks.recordings import read_recording
+from tasks.read import Frame
 from tasks.sources.media import MEDIA_SCHEMA
-from tasks.tracks import read_track
-from tasks.upright import choose_turn, turned
 from tasks.warp import Affine, affine_scale, apply_affine, warp
 
-Timings = dict[str, float]  # stage -> seconds; `read` runs beside the others, `wait` is what they waited for it
+logger = logging.getLogger(__name__)
 
-_READ_AHEAD_BYTES = 256 << 20  # decoded frames held ahead; 16 frames of 4K are 400 MB
-_BATCH_BYTES = 256 << 20
 _PASSING = ("unreadable", "missing")  # by the machine's state that day, not by the file's content
 _COPIED = ("dataset", "path", "split", "subject", "session", "label", "attack", "attack_detail", "extra")
 
 
 def build_shard(
-    plan: ShardPlan, config: BuildConfig, store_url: str | Path, should_stop: Callable[[], bool] = lambda: False
+    plan: ShardPlan,
+    config: BuildConfig,
+    store_url: str | Path,
+    should_stop: Callable[[], bool] = lambda: False,
+    caution: Caution | None = None,
 ) -> tuple[ShardInfo, Timings]:
     """Build the shard of `plan` into the store and return what was committed, with the seconds of each stage.
 
     A complete shard of that name is verified and returned as it is, with no timings; where the plan has an origin its
     rows are copied, and built only if the origin is damaged. `should_stop` is asked before every batch; then, and on
-    any other error, nothing of the shard is left. Raises Stopped, StoreError, and BuildError
-    for missing weights.
+    any other error, nothing of the shard is left. `caution` changes no byte but of what it refuses. Raises Stopped,
+    StoreError, and BuildError for missing weights.
     """
     earlier = existing_shard(store_url, plan.name)
     if earlier is not None:
@@ -78,104 +74,84 @@ def build_shard(
         "depth": config.depth.model_dump(mode="json"),
         **config.models(),
     }
-    frames = ReadAhead(_read(plan, config, timings), lambda face: face.image.nbytes, _READ_AHEAD_BYTES)
+    rejects: Counter[str] = Counter()
     hashes: dict[str, str] = {}  # path -> of its content; empty where it could not be read: tried again next time
-    with shard_writer(store_url, plan.name, config.store, meta) as writer, frames:
-        for batch in _batches(frames, config, timings):
+    faces = batches(plan, config, timings) if caution is None else one_by_one(plan, config, timings, caution)
+    with shard_writer(store_url, plan.name, config.store, meta) as writer, faces as running:
+        for batch in running:
             if should_stop():
                 raise Stopped(f"shard {plan.name}: stopped on request; nothing of it was kept")
-            with _timed(timings, "detect"):
-                find_faces(batch, config)
-            with _timed(timings, "align"):
+            with timed(timings, "detect"):
+                _detect(batch, config)
+            with timed(timings, "align"):
                 _align(batch, config)
-            with _timed(timings, "judge"):
+            with timed(timings, "judge"):
                 _judge(batch, config)
             for face in batch:
                 samples = _samples(face, config, timings)
-                with _timed(timings, "write"):
+                with timed(timings, "write"):
                     if face.error is None:
                         writer.write(samples)
                     else:
+                        rejects[face.error.reason] += 1
                         writer.reject(_reject_row(face, face.error))
                 unread = face.error is not None and face.error.reason in _PASSING
                 hashes[face.medium["path"]] = "" if unread else face.medium["sha256"]
         media = plan.media.select(MEDIA_SCHEMA.names)
         writer.media = media.append_column("sha256", pa.array([hashes[path] for path in media["path"].to_pylist()]))
+    said = ", ".join(f"{count} {reason}" for reason, count in rejects.most_common())
+    logger.info("%d samples of %d media; rejects: %s", writer.info.rows, len(plan.media), said or "none")
     return writer.info, timings
 
 
-def _read(plan: ShardPlan, config: BuildConfig, timings: Timings) -> Iterator[Face]:
-    """Every frame of every medium; what cannot be read comes as a face with an error."""
-    for root, medium in nearby(plan.root, plan.media.to_pylist()):
-        number = -1
-        started = time.perf_counter()
-        medium["sha256"] = content_sha256(root / medium["path"])
-        try:
-            for order, face in enumerate(_faces(root, medium, config)):
-                timings["read"] += time.perf_counter() - started
-                number, face.order = face.number, order
-                yield face
-                started = time.perf_counter()
-        except MediumError as error:
-            # after good frames: the rest of a video that breaks off, noted at the first frame that is missing
-            missing = number + 1 if number >= 0 else -1
-            # without the root: where a dataset lies must not change a shard's bytes
-            error = MediumError(error.reason, error.detail.replace(f"{root}/", ""))
-            yield Face(medium, missing, np.zeros((0, 0, 3), np.uint8), error)
-        timings["read"] += time.perf_counter() - started
-
-
-def _faces(root: Path, medium: dict[str, Any], config: BuildConfig) -> Iterator[Face]:
-    """The frames of one medium, upright, with the dataset's own face in each where it ships one.
-
-    Raises MediumError as `read_frames` and `read_track` do.
-    """
-    extra = json.loads(medium["extra"])
-    if medium["kind"] == "recording":
-        yield from _recorded(root / medium["path"], medium, extra, config)
-        return
-    track = read_track(root, extra["track"]) if "track" in extra else None
-    turns, turn = extra.get("turns"), None
-    for number, image in read_frames(root / medium["path"], medium["kind"], config.read):
-        if turns and turn is None and (detector := detector_of(config.detect)):
-            turn = choose_turn(image, turns, detector)
-            if turn is not None:
-                medium = {**medium, "extra": json.dumps({**extra, "turned": turn})}
-        if turn:  # the dataset's boxes are in the picture as it was
-            yield Face(medium, number, turned(image, turn))
+def _detect(batch: list[Face], config: BuildConfig) -> None:
+    """Find the face that each frame is about: the detector's, told apart by the given box; or the given box itself."""
+    faces = [face for face in batch if face.error is None]
+    detector = detector_of(config.detect)
+    found = detector([face.image for face in faces]) if detector and faces else [None] * len(faces)
+    for face, candidates in zip(faces, found, strict=True):
+        given, given_points = _given(face)
+        chosen = None if candidates is None else choose_face(candidates, given, config.detect)
+        if detector and candidates is not None and chosen is not None:
+            face.box, face.score = candidates.boxes[chosen], float(candidates.scores[chosen])
+            points = candidates.points[chosen]
+            face.points = points if np.isfinite(points).all() else None
+            face.box_source = detector.name
+        elif given is not None and (detector is None or config.fallback_to_given):
+            face.box, face.points = given, given_points
+            face.error = _box_error(given, face.image, config.detect.min_size)
+        elif candidates is None:
+            face.error = MediumError("bad-box", "the dataset gives no box, and the detector is `given`")
+        elif not len(candidates):
+            face.error = MediumError("no-face", f"no face with a score of {config.detect.min_score:g} or more")
+        elif (sides := candidates.boxes[:, 2:] - candidates.boxes[:, :2]).min(axis=1).max() < config.detect.min_size:
+            face.error = MediumError("too-small", f"the largest face is {sides.max():.0f} px wide or high")
         else:
-            yield Face(medium, number, image, given=track.at(number) if track else None)
+            face.error = MediumError("no-face", f"{len(candidates)} faces, but none where the dataset's box is")
 
 
-def _recorded(path: Path, medium: dict[str, Any], extra: dict[str, Any], config: BuildConfig) -> Iterator[Face]:
-    """The frames of a recording; a live one carries what the depth camera measured, if that is to be the depth."""
-    check_file(path)
-    for frame in read_recording(path, config.read):
-        face = Face(medium, frame.number, frame.image, given=frame.given)
-        if face.live and frame.distance is not None and config.depth.source == "real":
-            face.medium = {**medium, "extra": json.dumps({**extra, "depth_real": True})}
-            face.distance = frame.distance
-        yield face
+def _given(face: Face) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None]:
+    """The dataset's box (4,) and points (5, 2) in pixels of the frame."""
+    if face.given is not None:
+        given_box, given_points = face.given
+        return given_box, given_points if np.isfinite(given_points).all() else None
+    height, width = face.image.shape[:2]
+    frame = face.medium["box_frame"]
+    scale = np.array([width / frame[0], height / frame[1]] if frame else [1.0, 1.0], np.float32)
+    box, points = face.medium["box"], face.medium["points"]
+    return (
+        None if box is None else (np.reshape(box, (2, 2)).astype(np.float32) * scale).ravel(),
+        None if points is None else np.reshape(points, (5, 2)).astype(np.float32) * scale,
+    )
 
 
-def _batches(faces: Iterable[Face], config: BuildConfig, timings: Timings) -> Iterator[list[Face]]:
-    """Batches of at most `config.batch` frames, fewer where they are large; a run of frames that is followed stays in
-    one.
-    """
-    batch: list[Face] = []
-    held = 0
-    items = iter(faces)
-    while True:
-        with _timed(timings, "wait"):
-            face = next(items, None)
-        full = face is None or len(batch) >= config.batch or held + face.image.nbytes > _BATCH_BYTES
-        if batch and full and (face is None or face.order % config.detect.every == 0):
-            yield batch
-            batch, held = [], 0
-        if face is None:
-            return
-        batch.append(face)
-        held += face.image.nbytes
+def _box_error(box: npt.NDArray[np.float32], image: Frame, min_size: float) -> MediumError | None:
+    x1, y1, x2, y2 = (float(v) for v in box)
+    if not (np.isfinite(box).all() and x2 > 0 and y2 > 0 and x1 < image.shape[1] and y1 < image.shape[0]):
+        return MediumError("bad-box", f"the dataset's box {x1:g}, {y1:g}, {x2:g}, {y2:g} is not in the picture")
+    if not min(x2 - x1, y2 - y1) >= min_size:
+        return MediumError("too-small", f"the dataset's box is {x2 - x1:g} x {y2 - y1:g} px")
+    return None
 
 
 def _align(batch: list[Face], config: BuildConfig) -> None:
@@ -238,9 +214,9 @@ def _samples(face: Face, config: BuildConfig, timings: Timings) -> list[Sample]:
     try:
         for view in range(config.view.views):
             affine = _view(face, view, config)
-            with _timed(timings, "depth"):
+            with timed(timings, "depth"):
                 depth, mask = _depth(face, affine, config)
-            with _timed(timings, "warp"):
+            with timed(timings, "warp"):
                 image = warp(face.image, affine, config.view.size)
             samples.append(Sample(image, depth, {**row, "view": view, "crop": affine.ravel().tolist()}, mask))
     except MediumError as error:
@@ -249,9 +225,7 @@ def _samples(face: Face, config: BuildConfig, timings: Timings) -> list[Sample]:
 
 
 def _view(face: Face, view: int, config: BuildConfig) -> Affine:
-    # in a clip a view must not jump from frame to frame: one draw for the whole video
-    number = 0 if config.read.frames == "clips" else face.number
-    rng = view_rng(config.seed, face.medium["dataset"], face.medium["path"], number, view)
+    rng = view_rng(config.seed, face.medium["dataset"], face.medium["path"], face.number, view)
     return view_affine(face.box, view, rng, config.view)
 
 
@@ -268,10 +242,7 @@ def _depth(face: Face, affine: Affine, config: BuildConfig) -> tuple[Depth | Non
     if not face.live:
         flat = moved * [1, 1, 0] + [0, 0, 1]
         return None, rasterize(flat, triangles, (config.view.size, config.view.size), config.depth.rule) > 0
-    if face.distance is not None:
-        depth = real_depth_map(face.distance, vertices, triangles, affine, config.view.size, config.depth)
-    else:
-        depth = depth_map(moved, triangles, config.view.size, config.depth)
+    depth = depth_map(moved, triangles, config.view.size, config.depth)
     if not depth.any():
         raise MediumError("align-failed", "the aligned face lies outside its crop")
     return depth, None
@@ -301,15 +272,6 @@ def _reject_row(face: Face, error: MediumError) -> dict[str, Any]:
         "source_size": medium["size"],
         "source_mtime_ns": medium["mtime_ns"],
     }
-
-
-@contextmanager
-def _timed(timings: Timings, stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings[stage] += time.perf_counter() - started
 
 
 __all__ = ["BuildConfig", "ShardPlan", "Timings", "build_shard"]
