@@ -1,5 +1,6 @@
 """Protocols: what each published one selects, counted against the released lists, and what a store says it lacks."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -387,3 +388,84 @@ def test_evaluation_takes_the_test_rows_of_a_protocol(trained, tmp_path):
     assert evaluation.split == "prints test"
     assert set(read_scores(tmp_path / "out" / "scores.parquet").attack) == {"", "print"}
     assert 0 < evaluation.store["samples"] < trained.evaluation.store["samples"]
+
+
+DOCS = Path(__file__).parents[2] / "docs/protocols.md"
+
+
+def test_the_documentation_names_every_family():
+    text = DOCS.read_text()
+    assert {protocol.family for protocol in protocols().values() if f"`{protocol.family}`" not in text} == set()
+
+
+def test_the_example_of_the_documentation_is_a_protocol(tmp_path):
+    file = tmp_path / "door.yaml"
+    file.write_text(DOCS.read_text().split("```yaml\n")[1].split("```")[0])
+    first, second = read_protocols(file).values()
+    assert (first.name, second.name) == ("door.1", "door.2")
+    assert second.test == ({"dataset": "door", "split": "test", "session": "night", "extra.device": "phone-2"},)
+
+
+def test_celeba_spoof_goes_by_the_released_lists_whatever_the_folder(tmp_path):
+    pictures = {  # path -> label
+        f"Data/{split}/{subject}/{kind}/{subject:06}.jpg": int(kind == "spoof")
+        for split, subjects in (("train", range(20)), ("test", range(20, 30)))
+        for subject in subjects
+        for kind in ("live", "spoof")
+    }
+    paths = list(pictures)
+    lists = {  # protocol 1 tests two people out of the training folder
+        "intra_test/train": paths[:40],
+        "intra_test/test": paths[40:],
+        "protocol1/train": paths[:20],
+        "protocol1/test": [*paths[36:40], *paths[40:50]],
+    }
+    for name, members in lists.items():
+        (tmp_path / "metas" / name).parent.mkdir(parents=True, exist_ok=True)
+        content = {path: [0] * 40 + [3 * pictures[path], 0, 0, pictures[path]] for path in members}
+        (tmp_path / f"metas/{name}_label.json").write_text(json.dumps(content))
+    made = scanned("celeba-spoof", tmp_path, paths)
+    assert counts(find_protocol("celeba-spoof-intra").select(made), made) == [(18, 18), (2, 2), (10, 10)]
+    cross = find_protocol("celeba-spoof-cross.1").select(made)
+    assert counts(cross, made) == [(9, 9), (1, 1), (7, 7)]
+    assert {made["path"][int(i)].as_py() for i in cross.test} == set(lists["protocol1/test"])
+    survey = find_protocol("celeba-spoof-cross.2").survey(Columns(made))
+    assert survey.missing["test"] == (
+        "celeba-spoof: none with extra.lists 'protocol2/test'; it has 'protocol1/test', 'protocol1/train'",
+    )
+
+
+def test_casia_and_replay_meet_by_the_words_of_their_sources(tmp_path):
+    clips = [*map(str, range(1, 9)), *(f"HR_{i}" for i in range(1, 5))]
+    casia = [
+        f"{split}_release/{who}/{clip}.avi"
+        for split, n in (("train", 20), ("test", 30))
+        for who in range(1, n + 1)
+        for clip in clips
+    ]
+    replay = []
+    for split, clients in (("train", range(15)), ("devel", range(15, 30)), ("test", range(30, 50))):
+        for client in clients:
+            who = f"client{client:03}_session01"
+            replay += [
+                f"{split}/real/{who}_webcam_authenticate_{light}_{i}.mov"
+                for light in ("controlled", "adverse")
+                for i in (1, 2)
+            ]
+            for support, light in product(("fixed", "hand"), ("controlled", "adverse")):
+                made_with = [
+                    ("print", "highdef_photo"),
+                    *[(d, f"{d}_{m}") for d in ("mobile", "highdef") for m in ("photo", "video")],
+                ]
+                replay += [
+                    f"{split}/attack/{support}/attack_{device}_{who}_{sample}_{light}.mov"
+                    for device, sample in made_with
+                ]
+    made = pa.concat_tables(
+        [scanned("casia-fasd", tmp_path / "c", casia), scanned("replay-attack", tmp_path / "i", replay)]
+    )
+    # the published sizes: CASIA-FASD 60/180 and 90/270, Replay-Attack 60/300 and 80/400
+    assert counts(find_protocol("casia-replay.casia-to-replay").select(made), made) == [(48, 144), (12, 36), (80, 400)]
+    assert counts(find_protocol("casia-replay.replay-to-casia").select(made), made) == [(48, 240), (12, 60), (90, 270)]
+    assert counts(find_protocol("replay-attack").select(made), made) == [(60, 300), (60, 300), (80, 400)]
+    assert counts(find_protocol("casia-fasd").select(made), made) == [(45, 135), (15, 45), (90, 270)]

@@ -60,7 +60,7 @@ def check_clause(clause: Clause, where: str, *, of_train: bool) -> None:
 
 def datasets_of(clause: Clause) -> list[str]:
     """The datasets that a clause names."""
-    return [str(name) for name in _several(clause.get("dataset", []))]
+    return [str(name) for name in several(clause.get("dataset", []))]
 
 
 def _condition(name: str, wanted: Any) -> Callable[[Any], bool]:  # noqa: ANN401 - as written in a file
@@ -72,13 +72,14 @@ def _condition(name: str, wanted: Any) -> Callable[[Any], bool]:  # noqa: ANN401
         if word == "below" and isinstance(value, int | float):
             return lambda given: given is not None and given < value
         raise TypeError(wanted)
-    values = {_LABELS[value] if name == "label" else value for value in _several(wanted)}
+    values = {_LABELS[value] if name == "label" else value for value in several(wanted)}
     if not name.startswith(EXTRA):
         return values.__contains__
     # JSON may say 3 where a protocol says "3"
     words = {str(value) for value in values}
-    return lambda given: any(str(one) in words for one in (given if isinstance(given, tuple) else (given,)))
+    return lambda given: any(str(one) in words for one in several(given))
 
 
-def _several(value: Any) -> Iterable[Any]:  # noqa: ANN401 - as written in a file
+def several(value: Any) -> Iterable[Any]:  # noqa: ANN401 - as written in a file
+    """A list as it is, one value as a list of one."""
     return value if isinstance(value, list | tuple) else [value]

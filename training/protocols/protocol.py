@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from training.errors import TrainingError
 from training.protocols.carve import carve
-from training.protocols.clause import OF, Clause, datasets_of, rows_of_clause
+from training.protocols.clause import OF, Clause, datasets_of, rows_of_clause, several
 from training.protocols.columns import Columns, Mask
 
 Rows = NDArray[np.int64]
@@ -143,9 +143,9 @@ def _why_none(columns: Columns, clause: Clause, dataset: str, rows: Mask) -> str
             continue
         before, rows = rows, rows & rows_of_clause(columns, {name: wanted}, 0)
         if not rows.any():
-            values = sorted(map(repr, columns.distinct(name, before)))
-            more = ", …" if len(values) > 8 else ""
-            return f"{dataset}: none with {name} {wanted!r}; it has {', '.join(values[:8])}{more}"
+            given = [one for value in columns.distinct(name, before) for one in several(value) if one is not None]
+            values = sorted({repr(one) for one in given}) or ["nothing there"]
+            return f"{dataset}: none with {name} {wanted!r}; it has {', '.join(values[:8])}{', …' * (len(values) > 8)}"
     return f"{dataset}: nothing left"
 
 
