@@ -105,7 +105,8 @@ class Writer:
     def abort(self) -> None:
         """Let go of the files."""
         for file in (self._disk, *self._waiting.values()):
-            file.close()
+            with contextlib.suppress(OSError):  # a full disk must not hide the first error
+                file.close()
 
 
 def _unnamed(folder: Path) -> IO[bytes]:

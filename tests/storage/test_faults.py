@@ -94,7 +94,14 @@ def write_a_shard(root, config):
             writer.write(make_samples(20, first=first))
 
 
-@pytest.mark.parametrize("config", [StoreConfig(), StoreConfig(format="parquet", image="raw")])
+@pytest.mark.parametrize(
+    "config",
+    [
+        StoreConfig(),
+        StoreConfig(image="jpeg", depth="raw"),  # full when depth, which waited, joins the images
+        StoreConfig(format="parquet", image="raw"),
+    ],
+)
 def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path, config):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writes then fail with an OSError, as on a full disk
