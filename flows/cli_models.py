@@ -1,4 +1,4 @@
-"""`pseudodepth export` and `pseudodepth predict`: a trained model to a folder that runs without torch, and its use."""
+"""`pseudodepth report`, `export` and `predict`: what a trained model is worth, its shipped folder, and its use."""
 
 import json
 import sys
@@ -72,6 +72,23 @@ def show_export(folder: Path) -> None:
     if card.sharpness.least is None:
         print(f"no sharpness limit, {card.sharpness.source}")
     print(f"model card: {folder / 'README.md'}")
+
+
+@app.command()
+def report(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="the store that was evaluated")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="folder of the trained model")],
+    evaluation: Annotated[Path, typer.Argument(metavar="EVALUATION", help="folder that `evaluate` wrote")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the page; its figures come as .json beside it")],
+    pretraining: Annotated[Path | None, typer.Option(help="folder of the pre-training, for its sections")] = None,
+    title: Annotated[str | None, typer.Option()] = None,
+) -> None:
+    """One self-contained HTML page of a store, a model and what it is worth."""
+    from training.evaluate import read_evaluation
+    from training.report import write_report
+
+    found = read_evaluation(evaluation)
+    print(write_report(store, pretraining, model, found, out, {"title": title} if title else None))
 
 
 @app.command()

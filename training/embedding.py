@@ -1,13 +1,14 @@
-"""What the encoder sees: embeddings and their two principal components (PDGAN's figure 7)."""
+"""What an encoder sees: embeddings, their principal components (PDGAN's figure 7) and their t-SNE."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from training.feed import Feed
 from training.splits import Rows
@@ -19,6 +20,24 @@ def embed(encoder: nn.Module, feed: Feed, rows: Rows) -> NDArray[np.float64]:
     encoder.eval()
     parts = [encoder(batch.image).mean(dim=(2, 3)).cpu().double().numpy() for batch in feed.plain(rows)]
     return np.concatenate(parts)
+
+
+@torch.no_grad()
+def embed_network(net: nn.Module, embedding: Callable[[Tensor], Tensor], feed: Feed, rows: Rows) -> NDArray[np.float64]:
+    """(len(rows), C) float64: what the `embedding` of a trained network, (B, 3, S, S) -> (B, C), gives."""
+    net.eval()
+    return np.concatenate([embedding(batch.image).cpu().double().numpy() for batch in feed.plain(rows)])
+
+
+def two_views(embeddings: NDArray[np.float64], seed: int = 0) -> dict[str, Any]:
+    """PCA and t-SNE of the same embeddings: `pca` and `tsne` (n x 2), `explained` of the PCA's axes."""
+    from sklearn.manifold import TSNE
+
+    pca = project(embeddings)
+    # initialised by the PCA: equal embeddings give equal pictures
+    tsne = TSNE(perplexity=min(30.0, (len(embeddings) - 1) / 3), init="pca", random_state=seed)
+    drawn = tsne.fit_transform(embeddings).tolist()
+    return {"pca": pca["points"], "explained": pca["explained"], "tsne": drawn}
 
 
 def project(embeddings: NDArray[np.float64]) -> dict[str, Any]:

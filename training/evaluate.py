@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
 from storage.atomic import write_file
 from storage.dataset import DepthDataset
@@ -25,7 +26,7 @@ from training.breakdown import (
     non_response,
     presentations,
 )
-from training.checkpoint import load_model, prepare_folder, save_json
+from training.checkpoint import load_json, load_model, prepare_folder, save_json
 from training.errors import TrainingError
 from training.intervals import Interval, bootstrap, error_intervals
 from training.metrics import Metrics, OperatingPoint, Scores, Threshold
@@ -163,6 +164,17 @@ def evaluate(
     _write_scores(out / "scores.parquet", table.select(list(COLUMNS)), scores, fixed)
     save_json(out / "evaluation.json", result.to_json())
     return result
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The evaluation that `evaluate` wrote to a folder; raises TrainingError for anything else."""
+    path = folder / "evaluation.json"
+    try:
+        return TypeAdapter(Evaluation).validate_python(load_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise TrainingError(f"{path}: {place}: {first['msg']}; run `pseudodepth evaluate` again") from error
 
 
 def saved_threshold(card: dict[str, Any], name: str, model: Path) -> Threshold:

@@ -25,8 +25,9 @@ from storage.errors import StoreError
 from training.checkpoint import load_model, prepare_folder
 from training.dev_crops import DevCrops
 from training.errors import TrainingError
+from training.evaluate import read_evaluation
 from training.golden import draw_golden, golden_pixels
-from training.model_card import model_card, read_evaluation
+from training.model_card import model_card
 from training.onnx_graph import ScoredGraph, import_onnx, write_onnx
 from training.quantise import quantise
 
@@ -57,7 +58,9 @@ def export(
         raise TrainingError(f"{model}: it scores clips of {card['input']['frames']} frames; one frame can be exported")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TrainingError(f"{out}: not an empty folder; an export never mixes with another one, choose a new one")
-    judged = read_evaluation(evaluation, card["weights"]["sha256"])
+    judged = None if evaluation is None else read_evaluation(evaluation)
+    if judged and judged.model["sha256"] != card["weights"]["sha256"]:
+        raise TrainingError(f"{evaluation}: an evaluation of other weights; run `pseudodepth evaluate` again")
     dev, missing = _dev_crops(card, store, model)
     if int8 and dev is None:
         raise TrainingError(f"int8 needs the dev samples that set its thresholds: {missing}. Name their store: --store")

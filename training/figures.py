@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from training import metrics
@@ -60,10 +62,14 @@ PRETRAIN_PANELS = (
         {"critic_adversarial_accuracy": "stored or generated", "critic_class_accuracy": "live or spoof"},
     ),
 )
-FINETUNE_PANELS = (
-    ("Classifier's loss on train", True, {"bce": "cross-entropy"}),
-    ("Dev", False, {"dev_auc": "AUC", "dev_eer": "EER"}),
-)
+DEV_PANEL = ("Dev", False, {"dev_auc": "AUC", "dev_eer": "EER"})
+
+
+def training_panels(history: Sequence[Mapping[str, float]]) -> tuple[tuple[str, bool, Mapping[str, str]], ...]:
+    """The loss terms of any method, under their own names, and its dev figures."""
+    shown = {key for record in history for key in record if not key.startswith(("dev_", "ema_"))}
+    terms = sorted(key for key in shown - {"epoch", "seconds"} if not key.endswith("accuracy"))
+    return ("Loss terms on train, after weighting", True, {key: key for key in terms}), DEV_PANEL
 
 
 def curves(history: Sequence[Mapping[str, float]], panels: Sequence[tuple[str, bool, Mapping[str, str]]]) -> str:
@@ -73,7 +79,7 @@ def curves(history: Sequence[Mapping[str, float]], panels: Sequence[tuple[str, b
         figure = Figure(figsize=(3.4 * max(1, len(present)), 2.5))
         for i, (title, log, keys) in enumerate(present, 1):
             axes = figure.add_subplot(1, len(present), i)
-            for (key, words), colour in zip(keys.items(), (LIVE, SPOOF, "#7b4b94"), strict=False):
+            for (key, words), colour in zip(keys.items(), cycle((LIVE, SPOOF, "#7b4b94", "#e0a030")), strict=False):
                 points = [(r["epoch"], r[key]) for r in history if key in r]
                 if points:
                     axes.plot(*zip(*points, strict=True), color=colour, label=words, marker="o", markersize=2.5)
@@ -128,26 +134,43 @@ def det_curve(scores: metrics.Scores, at: metrics.Metrics) -> str:
 def embedding_panels(embedding: Mapping[str, Any]) -> str:
     """Two PCA panels of the same samples: He initialisation and after pre-training (PDGAN's figure 7)."""
     label, attack = np.array(embedding["label"]), np.array(embedding["attack"], np.str_)
-    attacks = sorted(set(attack[label == 1]))
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.1))
         panels = (("he_init", "Before: He initialisation"), ("pretrained", "After: PDGAN encoder"))
         for i, (key, title) in enumerate(panels, 1):
             points, share = np.array(embedding[key]["points"]), embedding[key]["explained"]
             axes = figure.add_subplot(1, 2, i)
-            for name, colour in zip(attacks, _colours(len(attacks)), strict=True):
-                chosen = (label == 1) & (attack == name)
-                axes.scatter(
-                    points[chosen, 0], points[chosen, 1], s=9, color=colour, alpha=0.7, linewidths=0, label=name
-                )
-            axes.scatter(
-                points[label == 0, 0], points[label == 0, 1], s=9, color=LIVE, alpha=0.7, linewidths=0, label="live"
-            )
+            _scatter(axes, points, label, attack)
             axes.set(title=title, xlabel=f"PC 1 ({share[0]:.0%})", ylabel=f"PC 2 ({share[1]:.0%})")
-            axes.tick_params(labelbottom=False, labelleft=False, length=0)
             if i == 2:
                 axes.legend(loc="best", markerscale=1.6)
         return _svg(figure)
+
+
+def seen_panels(projections: Mapping[str, Any], label: NDArray[np.int8], attack: NDArray[np.str_]) -> str:
+    """PCA and t-SNE of one embedding: {"pca": (n, 2), "tsne": (n, 2), "explained": two shares}."""
+    share = projections["explained"]
+    panels = (
+        ("pca", f"PCA ({share[0] + share[1]:.0%} of the variance)", "PC 1", "PC 2"),
+        ("tsne", "t-SNE", "", ""),
+    )
+    with rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 3.1))
+        for i, (key, title, x, y) in enumerate(panels, 1):
+            axes = figure.add_subplot(1, 2, i)
+            _scatter(axes, np.asarray(projections[key]), label, attack)
+            axes.set(title=title, xlabel=x, ylabel=y)
+            if i == 2:
+                axes.legend(loc="best", markerscale=1.6)
+        return _svg(figure)
+
+
+def _scatter(axes: Axes, points: metrics.Floats, label: NDArray[np.int8], attack: NDArray[np.str_]) -> None:
+    attacks = sorted(set(attack[label == 1]))
+    for name, colour in [*zip(attacks, _colours(len(attacks)), strict=True), ("live", LIVE)]:
+        chosen = label == 0 if name == "live" else (label == 1) & (attack == name)
+        axes.scatter(points[chosen, 0], points[chosen, 1], s=9, color=colour, alpha=0.7, linewidths=0, label=name)
+    axes.tick_params(labelbottom=False, labelleft=False, length=0)
 
 
 def _det_line(axes: Axes, x: metrics.Floats, y: metrics.Floats, **style: Any) -> None:  # noqa: ANN401 - matplotlib's

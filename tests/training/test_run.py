@@ -1,9 +1,6 @@
 """A store to a judged model: what is written, that it can be repeated, and that nothing leaks."""
 
 import json
-import re
-import shutil
-from html.parser import HTMLParser
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,7 +16,6 @@ from training.errors import TrainingError
 from training.evaluate import evaluate, read_scores
 from training.finetune import FinetuneConfig, finetune
 from training.pretrain import PretrainConfig, pretrain
-from training.report import write_report
 from training.scoring import feed_of, score_rows
 
 
@@ -166,63 +162,3 @@ def test_an_out_that_cannot_be_written_is_named_before_any_work(trained, tmp_pat
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(ValidationError):
         PretrainConfig(**settings)
-
-
-class Links(HTMLParser):
-    def __init__(self):
-        super().__init__()
-        self.sources, self.open, self.text = [], [], ""
-
-    def handle_starttag(self, tag, attrs):
-        self.sources += [value for name, value in attrs if name in ("src", "href")]
-        if tag not in ("meta", "img", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def test_report_is_one_page_that_needs_nothing_else(trained, tmp_path):
-    extra = {"simulated": "Drawn <people>.", "truth": {"mean absolute error": 0.0312}, "notes": ["A note."]}
-    page = write_report(
-        str(trained.store), trained.pretrained, trained.model, trained.evaluation, tmp_path / "r.html", extra
-    )
-    links = Links()
-    links.feed(page.read_text())
-    assert links.open == []
-    assert all(source.startswith("data:image/") for source in links.sources)
-    assert len(links.sources) > 60
-    text = re.sub(r"\s+", " ", links.text)
-    card = load_json(trained.model / "model.json")
-    for words in (
-        "Drawn <people>.",
-        "A note.",
-        "0.0312",
-        "dev threshold",
-        "oracle",
-        "APCER of each attack",
-        "replay",
-        card["weights"]["sha256"],
-        "snapshot 1",
-        "712,465 parameters",
-        f"{trained.evaluation.metrics.threshold:.4f}",
-    ):
-        assert words in text, words
-    assert "certified" not in text
-
-
-def test_report_without_pretraining(store, trained, tmp_path):
-    page = write_report(str(store), None, trained.model, trained.evaluation, tmp_path / "r.html")
-    assert "Depth that the generator draws" not in page.read_text()
-
-
-def test_report_of_half_a_run_names_the_file(trained, tmp_path):
-    half = tmp_path / "pre"
-    shutil.copytree(trained.pretrained, half)
-    (half / "model.json").unlink()
-    with pytest.raises(TrainingError, match=r"model\.json: cannot read it"):
-        write_report(str(trained.store), half, trained.model, trained.evaluation, tmp_path / "r.html")
-    assert not (tmp_path / "r.html").exists()
