@@ -1,6 +1,9 @@
 """Adapters that other packages bring, and published sizes beside a scan."""
 
+import json
+import re
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +11,7 @@ import pytest
 
 from tasks.errors import BuildError
 from tasks.sources import SOURCES, Difference, Official, Source, Sources, compare, scan, shared_subjects
+from tests.fixtures.datasets import tiny
 from tests.fixtures.trees import save
 
 ADAPTER = """
@@ -113,3 +117,39 @@ def test_each_published_figure_is_set_beside_what_was_found() -> None:
 def test_subjects_of_two_splits_are_found() -> None:
     assert shared_subjects(MEDIA) == {"x/2": ["test", "train"]}
     assert shared_subjects(MEDIA.slice(0, 2)) == {}
+
+
+def test_the_worked_example_of_the_documentation_works_as_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+    code, project = (re.search(rf"```{kind}\n(.*?)```", text, re.DOTALL)[1] for kind in ("python", "toml"))
+    points = tomllib.loads(project)["project"]["entry-points"]["pseudodepth.sources"]
+    install(tmp_path / "site", "lab_faces", points, code)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setattr("tasks.sources.SOURCES", Sources())
+    root = tmp_path / "lab"
+    for name in ("day1/live/007-none-1.mp4", "day2/attack/007-tablet-3.mp4", "day2/live/007-paper-1.mp4"):
+        tiny(root / name)
+    (root / "day1/live/007-none-1.face").write_text("0 1 2 30 40\n")
+    found = scan("lab-faces", root)
+    rows = [
+        (row["path"], row["split"], row["subject"], row["label"], row["attack"], row["attack_detail"], row["session"])
+        for row in found.media.to_pylist()
+    ]
+    assert rows == [
+        ("day1/live/007-none-1.mp4", "train", "lab-faces/007", 0, "", "", "day1"),
+        ("day2/attack/007-tablet-3.mp4", "test", "lab-faces/007", 1, "replay", "tablet", "day2"),
+    ]
+    first = json.loads(found.media["extra"][0].as_py())
+    assert first == {"take": 1, "track": {"file": "day1/live/007-none-1.face", "fields": "frame x y w h", "bytes": 12}}
+    assert found.ignored == [("day2/live/007-paper-1.mp4", "its name says paper, its folder says live")]
+    official = Sources()["lab-faces"].official
+    assert official is not None
+    assert [difference.share for difference in compare(found.media, official)] == [0, 0]
+    assert shared_subjects(found.media) == {"lab-faces/007": ["test", "train"]}
+
+
+def test_every_source_is_in_the_table_of_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+    assert set(re.findall(r"^\| [^|]+ \| `([a-z0-9-]+)` \|", text, re.MULTILINE)) == set(SOURCES)
