@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -17,17 +17,23 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _RUN = 32  # neighbouring blocks that are fetched by one request: 8 MiB
+_READ_THROUGH = 8  # blocks in a file for each that was fetched
 _AT_ONCE = 8  # requests under way together, which bounds the memory: 64 MiB
 
 
-@dataclass(frozen=True)
+@dataclass
 class RemoteFile:
-    """`url` names it in messages, `path` in its file system; `sha256` of the content is the cache's key."""
+    """`url` names it in messages, `path` in its file system; `sha256` of the content is the cache's key.
+
+    Few rows cost a few blocks. A file of which an eighth was fetched is taken to be read through, as in training, and
+    the rest follows in large requests: benchmarks/remote.py shows what either saves.
+    """
 
     url: str
     path: str
     nbytes: int
     sha256: str
+    fetched: int = field(default=0, compare=False, repr=False)  # blocks, by this process
 
     def __str__(self) -> str:
         return self.url
@@ -62,7 +68,10 @@ class RemoteFile:
         wanted = sorted(
             {n for start, nbytes in spans for n in range(start // BLOCK, (start + nbytes - 1) // BLOCK + 1)}
         )
-        missing = [n for n in wanted if not self._cache.has(self.sha256, n, self._length(n))]
+        missing = self._missing(wanted)
+        total = -(-self.nbytes // BLOCK)
+        if missing and (self.fetched + len(missing)) * _READ_THROUGH > total:
+            missing = self._missing(range(total))
         runs: list[range] = []
         for n in missing:
             if runs and n == runs[-1].stop and len(runs[-1]) < _RUN:
@@ -77,10 +86,15 @@ class RemoteFile:
         return self._cache.forget(self.sha256)
 
     def open(self) -> BinaryIO:
-        """The file as a Python file."""
+        """The file as a Python file; its ends, where formats keep what they need first, come in one go."""
+        last = max(0, self.nbytes - BLOCK)
+        self.fetch([(0, 1), (last, self.nbytes - last)])
         return cast(BinaryIO, io.BufferedReader(_Raw(self), 64 << 10))
 
     source = open
+
+    def _missing(self, numbers: Iterable[int]) -> list[int]:
+        return [n for n in numbers if not self._cache.has(self.sha256, n, self._length(n))]
 
     def _length(self, number: int) -> int:
         return min(BLOCK, self.nbytes - number * BLOCK)
@@ -95,6 +109,7 @@ class RemoteFile:
                 raise Damaged(f"{self}: shorter than the {self.nbytes} bytes it had; delete it, then build again")
             blocks |= {n: data[(n - run.start) * BLOCK : (n - run.start + 1) * BLOCK] for n in run}
         self._cache.add(self.sha256, blocks)
+        self.fetched += len(blocks)
         return blocks
 
     def _ranges(self, starts: Sequence[int], ends: Sequence[int]) -> list[bytes]:
