@@ -100,6 +100,8 @@ def forget(store_url: str | Path, *, subject: str | None = None, path: str | Non
         done.removed += sorted(gone - stay, key=tickets_first)
         for file in done.removed:
             store.root.delete(file)
+        for name in hit.keys() & shards.keys():
+            store.root.forget_copies(shards[name].sha256)
         done.scanned, done.traces = scan_for(store, who, hit)
         done.unknown = _unknown(store.root)
     return done

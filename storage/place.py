@@ -117,6 +117,10 @@ class Place(Protocol):
         """Remove a file; harmless if there is none."""
         ...
 
+    def forget_copies(self, sha256: str) -> None:
+        """Remove what this machine has kept of a file with this content, which is not in the store any more."""
+        ...
+
     def sweep(self, folder: str) -> None:
         """Remove what killed writers left in `folder`."""
         ...
@@ -238,6 +242,9 @@ class LocalPlace:
     def delete(self, name: str) -> None:
         """Unlink."""
         (self.root / name).unlink(missing_ok=True)
+
+    def forget_copies(self, sha256: str) -> None:
+        """Nothing: there are none."""
 
     def sweep(self, folder: str) -> None:
         """Remove temporary files whose writer is dead."""

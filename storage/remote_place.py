@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from storage.atomic import PartFile
+from storage.block_cache import BlockCache
 from storage.errors import Damaged, StoreError
 from storage.remote_file import RemoteFile
 from storage.remote_url import checked_url, file_system, place_in, redacted
@@ -136,6 +137,11 @@ class RemotePlace:
         """Delete the object."""
         with contextlib.suppress(FileNotFoundError):
             self._ask(name, lambda fs, path: fs.rm_file(path))
+
+    def forget_copies(self, sha256: str) -> None:
+        """Empty the block cache of it."""
+        settings = RemoteSettings()
+        BlockCache(settings.cache, settings.cache_bytes).forget(sha256)
 
     def sweep(self, folder: str) -> None:
         """Nothing: what was not finished is not listed."""

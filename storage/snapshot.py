@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,13 +17,14 @@ from storage.errors import Damaged, SnapshotConflict, StoreError, UnknownVersion
 from storage.lineage import code, machine, sample_counts
 from storage.location import MEDIA, REJECTS, SHARDS, SNAPSHOTS
 from storage.media_list import MEDIA_COLUMNS, media_rows, read_media
-from storage.place import Place, inside, place_of
+from storage.place import LocalPlace, Place, inside, place_of
 from storage.reader import ShardReader, known_columns
 from storage.reject_list import read_rejects
 from storage.schema import COLUMNS, REJECT_COLUMNS, SCHEMA_VERSION
 from storage.sealed import seal, unseal
 from storage.shard_info import ShardInfo, read_list, read_ticket, shard_info, ticket_file
 
+_AT_ONCE = 8  # remote shards that are opened together
 _FILE = re.compile(r"(\d{8,})\.json")
 _MEDIUM = ["dataset", "path", "split", "label", "attack", "source_size", "source_mtime_ns"]
 
@@ -55,7 +57,16 @@ class Snapshot:
         """The named columns (all by default) of every row, shard by shard in row order."""
         names = known_columns(names)
         empty = pa.schema([COLUMNS.field(name) for name in names]).empty_table()
-        return pa.concat_tables([empty, *(self.open(s).columns(names) for s in self.shards if s.rows)])
+        return pa.concat_tables([empty, *(reader.columns(names) for reader in self._opened())])
+
+    def _opened(self) -> Iterator[ShardReader]:
+        """Every shard that has rows; remote ones several at a time, for each waits for its answers."""
+        shards = [shard for shard in self.shards if shard.rows]
+        if isinstance(self.root, LocalPlace):
+            yield from map(self.open, shards)
+        else:
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                yield from pool.map(self.open, shards)
 
     def rejects(self) -> pa.Table:
         """Everything that was skipped and why: REJECT_COLUMNS."""

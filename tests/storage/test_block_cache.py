@@ -100,8 +100,8 @@ def test_a_disk_that_keeps_nothing_only_slows_down(tmp_path):
 
 @pytest.fixture
 def blob(s3, request):
-    """1.3 MB of known bytes on the server, as a RemoteFile."""
-    data = np.random.default_rng(0).bytes(5 * BLOCK + 12_345)
+    """10.5 MB of known bytes on the server, as a RemoteFile."""
+    data = np.random.default_rng(0).bytes(40 * BLOCK + 12_345)
     boto3.client("s3").put_object(Bucket="bucket", Key=f"{request.node.name}/blob.h5", Body=data)
     url = f"s3://bucket/{request.node.name}/blob.h5"
     s3.requests.clear()
@@ -131,6 +131,19 @@ def test_only_the_blocks_that_are_needed_are_asked_for_and_only_once(s3, blob):
     assert file.read(10, 100) == data[10:110]
     assert file.read(3 * BLOCK, 10) == data[3 * BLOCK : 3 * BLOCK + 10]
     file.fetch([(0, BLOCK)])
+    assert s3.requests == []
+
+
+def test_a_file_that_is_read_through_comes_in_large_requests(s3, blob):
+    file, data = blob
+    for number in range(40):
+        file.fetch([(number * BLOCK, 10)])
+    assert len(s3.requests) == 5 + 2  # an eighth block by block, then the rest, 8 MiB at a time
+    assert sum(
+        1 + int(last) - int(first) for _, _, span in s3.requests for first, last in [span[6:].split("-")]
+    ) == len(data)
+    s3.requests.clear()
+    assert file.read(0, len(data)) == data
     assert s3.requests == []
 
 

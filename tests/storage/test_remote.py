@@ -16,6 +16,7 @@ import pytest
 from storage import retry
 from storage.config import StoreConfig
 from storage.dataset import DepthDataset
+from storage.erase import forget
 from storage.errors import Damaged, SnapshotConflict, StoreError
 from storage.place import place_of
 from storage.snapshot import Store, open_snapshot
@@ -305,6 +306,21 @@ def test_a_kind_of_url_whose_package_is_missing_names_the_extra(s3, monkeypatch)
     monkeypatch.setitem(sys.modules, "gcsfs", None)  # as if it were not installed
     with pytest.raises(StoreError, match=r"gs://: needs a package.*pip install 'pseudodepth\[gcs\]'"):
         Store("gs://bucket/store")
+
+
+def test_forgetting_somebody_leaves_nothing_in_the_store_or_the_cache(s3, url, tmp_path):
+    snapshot = build(url, "hdf5")
+    DepthDataset(url).__getitems__(range(132))
+    subject = snapshot.columns(["subject"])["subject"][100].as_py()
+    report = forget(url, subject=subject)
+    assert (report.samples, report.traces) == (8, [])
+    assert subject not in open_snapshot(url).columns(["subject"])["subject"].to_pylist()
+    assert verify(url).ok
+    assert not list((tmp_path / "cache" / "blocks").glob(f"{snapshot.shards[1].sha256}/*"))
+    found = [
+        path for path in (tmp_path / "cache").rglob("*") if path.is_file() and subject.encode() in path.read_bytes()
+    ]
+    assert found == []
 
 
 def test_a_dataset_goes_through_forks_and_pickles(s3, url, tmp_path):
