@@ -210,7 +210,7 @@ def _starts(metadata: pq.FileMetaData, leaf: str, nbytes: np.ndarray) -> np.ndar
         group = metadata.row_group(g)
         chunk = next((c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == leaf), None)
         if chunk is None or chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page:
-            raise Damaged(f"{leaf} is missing, compressed or has a dictionary; the file was not written by pseudodepth")
+            raise ValueError(f"{leaf} is missing, compressed or in a dictionary, so it was not written by pseudodepth")
         rows = np.arange(row, row + group.num_rows)
         rows = rows[nbytes[rows] > 0]
         end = chunk.data_page_offset + chunk.total_compressed_size

@@ -37,7 +37,7 @@ COLUMNS: pa.Schema = pa.schema(
         _required("attack", pa.string()),  # "" for live
         _required("attack_detail", pa.string()),  # the dataset's own finer name
         _required("box", pa.list_(pa.float32(), 4)),  # x1, y1, x2, y2 in px of the frame
-        _required("box_source", pa.string()),  # detector name, or "given"
+        _required("box_source", pa.string()),  # detector name, "followed" (between two detections) or "given"
         _required("score", pa.float32()),  # detector's
         pa.field("points", pa.list_(pa.float32(), 10), nullable=True),  # 5 landmarks x, y in px of the frame
         _required("crop", pa.list_(pa.float64(), 6)),  # the (2, 3) affine, frame px -> crop px, row-major

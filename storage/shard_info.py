@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from storage.errors import Damaged
@@ -17,7 +17,9 @@ from storage.schema import SCHEMA_VERSION
 from storage.sealed import seal, unseal
 
 MAX_LIST_BYTES = 1 << 30  # a list of a million media is about 100 MB
-_Count = Annotated[int, Field(ge=0, lt=1 << 48)]
+_Bytes = Annotated[int, Field(ge=0, lt=1 << 48)]
+# readers take memory for the rows of a shard before they open it; 4 million raw pictures are 600 GB
+_Rows = Annotated[int, Field(ge=0, le=1 << 22)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -28,17 +30,23 @@ class ShardInfo:
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     file: str
     format: Literal["hdf5", "parquet"]
-    rows: _Count
-    live: _Count
-    spoof: _Count
-    rejects: _Count
-    bytes: _Count
+    rows: _Rows
+    live: _Rows
+    spoof: _Rows
+    rejects: _Rows
+    bytes: _Bytes
     sha256: _Sha256
     rejects_file: str | None  # None if nothing was rejected
     rejects_sha256: _Sha256 | None
     meta: dict[str, Any]
     media_file: str | None = None  # storage/media_list.py; None in stores of schema version 1
     media_sha256: _Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.live + self.spoof != self.rows or self.rows > self.bytes:
+            raise ValueError(f"{self.live} live and {self.spoof} spoof of {self.rows} rows in {self.bytes} bytes")
+        return self
 
     @property
     def checked_files(self) -> list[tuple[str, str | None]]:

@@ -18,8 +18,9 @@ from tasks.errors import MediumError
 from tasks.face import Face, Timings, timed
 from tasks.nearby import nearby
 from tasks.plan import ShardPlan
-from tasks.read import read_frames
+from tasks.read import check_file, read_frames
 from tasks.read_ahead import ReadAhead
+from tasks.recordings import read_recording
 from tasks.tracks import read_track
 from tasks.upright import choose_turn, turned
 
@@ -44,7 +45,7 @@ def batches(plan: ShardPlan, config: BuildConfig, timings: Timings) -> Iterator[
     """Batches of at most `config.batch` frames; decoding goes on beside whoever uses them."""
     frames = _read(plan.root, plan.media.to_pylist(), config, timings)
     with ReadAhead(frames, lambda face: face.image.nbytes, _READ_AHEAD_BYTES) as ahead:
-        yield _batches(ahead, config.batch, timings)
+        yield _batches(ahead, config, timings)
 
 
 def one_by_one(
@@ -65,7 +66,7 @@ def _one_by_one(
                 yield [Face(known, -1, np.zeros((0, 0, 3), np.uint8), error)]
             continue
         caution.before(medium["path"])
-        yield from _batches(_read(plan.root, [medium], config, timings), config.batch, timings)
+        yield from _batches(_read(plan.root, [medium], config, timings), config, timings)
 
 
 def _read(root_url: str, media: list[dict[str, Any]], config: BuildConfig, timings: Timings) -> Iterator[Face]:
@@ -75,9 +76,9 @@ def _read(root_url: str, media: list[dict[str, Any]], config: BuildConfig, timin
         started = time.perf_counter()
         medium["sha256"] = content_sha256(root / medium["path"])
         try:
-            for face in _faces(root, medium, config):
+            for order, face in enumerate(_faces(root, medium, config)):
                 timings["read"] += time.perf_counter() - started
-                number = face.number
+                number, face.order = face.number, order
                 yield face
                 started = time.perf_counter()
         except MediumError as error:
@@ -95,6 +96,9 @@ def _faces(root: Path, medium: dict[str, Any], config: BuildConfig) -> Iterator[
     Raises MediumError as `read_frames` and `read_track` do.
     """
     extra = json.loads(medium["extra"])
+    if medium["kind"] == "recording":
+        yield from _recorded(root / medium["path"], medium, extra, config)
+        return
     track = read_track(root, extra["track"]) if "track" in extra else None
     turns, turn = extra.get("turns"), None
     for number, image in read_frames(root / medium["path"], medium["kind"], config.read):
@@ -108,15 +112,29 @@ def _faces(root: Path, medium: dict[str, Any], config: BuildConfig) -> Iterator[
             yield Face(medium, number, image, given=track.at(number) if track else None)
 
 
-def _batches(faces: Iterable[Face], limit: int, timings: Timings) -> Iterator[list[Face]]:
-    """Batches of at most `limit` frames, fewer where they are large."""
+def _recorded(path: Path, medium: dict[str, Any], extra: dict[str, Any], config: BuildConfig) -> Iterator[Face]:
+    """The frames of a recording; a live one carries what the depth camera measured, if that is to be the depth."""
+    check_file(path)
+    for frame in read_recording(path, config.read):
+        face = Face(medium, frame.number, frame.image, given=frame.given)
+        if face.live and frame.distance is not None and config.depth.source == "real":
+            face.medium = {**medium, "extra": json.dumps({**extra, "depth_real": True})}
+            face.distance = frame.distance
+        yield face
+
+
+def _batches(faces: Iterable[Face], config: BuildConfig, timings: Timings) -> Iterator[list[Face]]:
+    """Batches of at most `config.batch` frames, fewer where they are large; a run of frames that is followed stays in
+    one.
+    """
     batch: list[Face] = []
     held = 0
     items = iter(faces)
     while True:
         with timed(timings, "wait"):
             face = next(items, None)
-        if batch and (face is None or len(batch) == limit or held + face.image.nbytes > _BATCH_BYTES):
+        full = face is None or len(batch) >= config.batch or held + face.image.nbytes > _BATCH_BYTES
+        if batch and full and (face is None or face.order % config.detect.every == 0):
             yield batch
             batch, held = [], 0
         if face is None:

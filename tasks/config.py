@@ -71,6 +71,8 @@ class BuildConfig(BaseModel):
                 f"depth.normalize z-over-max needs a z that starts at 0, which aligner {align.aligner} does not give; "
                 "use face-minmax, or aligner prnet"
             )
+        if self.depth.source == "real" and self.depth.normalize != "face-minmax":
+            raise BuildError(f"depth.source real is normalised by face-minmax, not by {self.depth.normalize}")
         paths = {
             name: path.resolve() for name in ("face_landmarker", "prnet_weights") if (path := getattr(align, name))
         }

@@ -19,6 +19,11 @@ class DepthConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    source: Literal["aligned", "real"] = Field(
+        default="aligned",
+        description="real: what the depth camera measured, for live recordings that have it (3DMAD); all others are "
+        "aligned as ever, and a row of real depth says depth_real in its extra data",
+    )
     normalize: Literal["face-minmax", "z-over-max", "metric-crop"] = Field(
         default="face-minmax",
         description="face-minmax: the face's farthest vertex is 1, its nearest the maximum; "

@@ -17,6 +17,7 @@ from tasks.align import Alignment
 from tasks.errors import MediumError
 from tasks.quality import Quality
 from tasks.read import Frame
+from tasks.recordings import Millimetres
 from tasks.tracks import Box, Points
 
 Timings = dict[str, float]  # stage -> seconds; `read` runs beside the others, `wait` is what they waited for it
@@ -35,6 +36,8 @@ class Face:
     score: float = math.nan
     points: npt.NDArray[np.float32] | None = None  # (5, 2)
     given: tuple[Box, Points] | None = None  # the dataset's face in this frame of a video
+    distance: Millimetres | None = None  # a depth camera's, where it is to be the depth
+    order: int = 0  # among the frames that are taken of its medium
     alignment: Alignment | None = None  # None for a spoof, but where spoofs are to have masks
     quality: Quality | None = None
 

@@ -1,4 +1,4 @@
-"""From a file to RGB frames: pictures by Pillow, videos by `tasks.video`.
+"""From a file to RGB frames: pictures by Pillow, videos by `tasks.video`, HDF5 recordings by `tasks.recordings`.
 
 Whatever is wrong with a file ends as one `MediumError` with a reason; nothing here kills a build.
 """
@@ -15,9 +15,10 @@ from PIL import Image, UnidentifiedImageError
 
 from tasks.errors import MediumError
 from tasks.frames import ReadConfig
+from tasks.recordings import read_recording
 from tasks.video import Frame, read_video
 
-__all__ = ["Frame", "ReadConfig", "read_frames"]
+__all__ = ["Frame", "ReadConfig", "check_file", "read_frames"]
 
 _GREY = (128, 128, 128, 255)  # behind transparent pixels: neither a bright nor a dark frame
 _EXIF_ORIENTATION = 0x0112
@@ -37,9 +38,20 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 def read_frames(path: str | os.PathLike[str], kind: str, config: ReadConfig) -> Iterator[tuple[int, Frame]]:
     """Yield (frame number, image (H, W, 3) uint8 RGB) of one medium, upright; a picture is frame 0.
 
-    `kind` is `image` or `video`. A video is decoded as a stream, in display order. Raises MediumError for a file
-    without usable frames, and after the last good frame of a video that breaks off.
+    `kind` is `image`, `video` or `recording`. A video is decoded as a stream, in display order. Raises MediumError for
+    a file without usable frames, and after the last good frame of a video that breaks off.
     """
+    check_file(path)
+    if kind == "image":
+        yield 0, _read_image(path, config)
+    elif kind == "recording":
+        yield from ((frame.number, frame.image) for frame in read_recording(path, config))
+    else:
+        yield from read_video(path, config)
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Raise MediumError for what is no file that can be read: missing, empty, a pipe."""
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
@@ -50,10 +62,6 @@ def read_frames(path: str | os.PathLike[str], kind: str, config: ReadConfig) -> 
         raise MediumError("unreadable", f"{path}: not a regular file")
     if status.st_size == 0:
         raise MediumError("empty-file", f"{path}: 0 bytes")
-    if kind == "image":
-        yield 0, _read_image(path, config)
-    else:
-        yield from read_video(path, config)
 
 
 def _read_image(path: str | os.PathLike[str], config: ReadConfig) -> Frame:

@@ -26,14 +26,14 @@ from storage.writer import existing_shard, shard_writer
 from tasks.align import Alignment, align
 from tasks.augment import view_affine, view_rng
 from tasks.batches import Caution, batches, one_by_one
-from tasks.config import BuildConfig, aligner_of, detector_of
+from tasks.config import BuildConfig, aligner_of
 from tasks.depth import Depth, depth_map
-from tasks.detect import choose_face
 from tasks.errors import MediumError, Stopped
 from tasks.face import Face, Timings, timed
+from tasks.find_faces import find_faces
 from tasks.plan import ShardPlan
 from tasks.quality import Quality, judge
-from tasks.read import Frame
+from tasks.real_depth import real_depth_map
 from tasks.sources.media import MEDIA_SCHEMA
 from tasks.warp import Affine, affine_scale, apply_affine, warp
 
@@ -82,7 +82,7 @@ def build_shard(
             if should_stop():
                 raise Stopped(f"shard {plan.name}: stopped on request; nothing of it was kept")
             with timed(timings, "detect"):
-                _detect(batch, config)
+                find_faces(batch, config)
             with timed(timings, "align"):
                 _align(batch, config)
             with timed(timings, "judge"):
@@ -102,56 +102,6 @@ def build_shard(
     said = ", ".join(f"{count} {reason}" for reason, count in rejects.most_common())
     logger.info("%d samples of %d media; rejects: %s", writer.info.rows, len(plan.media), said or "none")
     return writer.info, timings
-
-
-def _detect(batch: list[Face], config: BuildConfig) -> None:
-    """Find the face that each frame is about: the detector's, told apart by the given box; or the given box itself."""
-    faces = [face for face in batch if face.error is None]
-    detector = detector_of(config.detect)
-    found = detector([face.image for face in faces]) if detector and faces else [None] * len(faces)
-    for face, candidates in zip(faces, found, strict=True):
-        given, given_points = _given(face)
-        chosen = None if candidates is None else choose_face(candidates, given, config.detect)
-        if detector and candidates is not None and chosen is not None:
-            face.box, face.score = candidates.boxes[chosen], float(candidates.scores[chosen])
-            points = candidates.points[chosen]
-            face.points = points if np.isfinite(points).all() else None
-            face.box_source = detector.name
-        elif given is not None and (detector is None or config.fallback_to_given):
-            face.box, face.points = given, given_points
-            face.error = _box_error(given, face.image, config.detect.min_size)
-        elif candidates is None:
-            face.error = MediumError("bad-box", "the dataset gives no box, and the detector is `given`")
-        elif not len(candidates):
-            face.error = MediumError("no-face", f"no face with a score of {config.detect.min_score:g} or more")
-        elif (sides := candidates.boxes[:, 2:] - candidates.boxes[:, :2]).min(axis=1).max() < config.detect.min_size:
-            face.error = MediumError("too-small", f"the largest face is {sides.max():.0f} px wide or high")
-        else:
-            face.error = MediumError("no-face", f"{len(candidates)} faces, but none where the dataset's box is")
-
-
-def _given(face: Face) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None]:
-    """The dataset's box (4,) and points (5, 2) in pixels of the frame."""
-    if face.given is not None:
-        given_box, given_points = face.given
-        return given_box, given_points if np.isfinite(given_points).all() else None
-    height, width = face.image.shape[:2]
-    frame = face.medium["box_frame"]
-    scale = np.array([width / frame[0], height / frame[1]] if frame else [1.0, 1.0], np.float32)
-    box, points = face.medium["box"], face.medium["points"]
-    return (
-        None if box is None else (np.reshape(box, (2, 2)).astype(np.float32) * scale).ravel(),
-        None if points is None else np.reshape(points, (5, 2)).astype(np.float32) * scale,
-    )
-
-
-def _box_error(box: npt.NDArray[np.float32], image: Frame, min_size: float) -> MediumError | None:
-    x1, y1, x2, y2 = (float(v) for v in box)
-    if not (np.isfinite(box).all() and x2 > 0 and y2 > 0 and x1 < image.shape[1] and y1 < image.shape[0]):
-        return MediumError("bad-box", f"the dataset's box {x1:g}, {y1:g}, {x2:g}, {y2:g} is not in the picture")
-    if not min(x2 - x1, y2 - y1) >= min_size:
-        return MediumError("too-small", f"the dataset's box is {x2 - x1:g} x {y2 - y1:g} px")
-    return None
 
 
 def _align(batch: list[Face], config: BuildConfig) -> None:
@@ -225,7 +175,9 @@ def _samples(face: Face, config: BuildConfig, timings: Timings) -> list[Sample]:
 
 
 def _view(face: Face, view: int, config: BuildConfig) -> Affine:
-    rng = view_rng(config.seed, face.medium["dataset"], face.medium["path"], face.number, view)
+    # in a clip a view must not jump from frame to frame: one draw for the whole video
+    number = 0 if config.read.frames == "clips" else face.number
+    rng = view_rng(config.seed, face.medium["dataset"], face.medium["path"], number, view)
     return view_affine(face.box, view, rng, config.view)
 
 
@@ -242,7 +194,10 @@ def _depth(face: Face, affine: Affine, config: BuildConfig) -> tuple[Depth | Non
     if not face.live:
         flat = moved * [1, 1, 0] + [0, 0, 1]
         return None, rasterize(flat, triangles, (config.view.size, config.view.size), config.depth.rule) > 0
-    depth = depth_map(moved, triangles, config.view.size, config.depth)
+    if face.distance is not None:
+        depth = real_depth_map(face.distance, vertices, triangles, affine, config.view.size, config.depth)
+    else:
+        depth = depth_map(moved, triangles, config.view.size, config.depth)
     if not depth.any():
         raise MediumError("align-failed", "the aligned face lies outside its crop")
     return depth, None

@@ -84,6 +84,14 @@ def parse_track(text: str, fields: str, where: str) -> Track:
     return Track(frames, faces[:, :4], faces[:, 4:].reshape(-1, 5, 2))
 
 
+def face_from_eyes(rx: float, ry: float, lx: float, ly: float) -> tuple[Box, Points] | None:
+    """The face around the subject's right and left eye; None for zeros, which say that there is none."""
+    if not any((rx, ry, lx, ly)):
+        return None
+    face = np.array(_face({"rx": rx, "ry": ry, "lx": lx, "ly": ly}), np.float32)
+    return face[:4], face[4:].reshape(5, 2)
+
+
 def _face(values: Mapping[str, float]) -> tuple[float, ...]:
     """Box and five points of one line, flat."""
     eyes = tuple(values.get(name, 0.0) for name in ("rx", "ry", "lx", "ly"))

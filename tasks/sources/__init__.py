@@ -19,6 +19,7 @@ from tasks.sources.source import Difference, Official, Source, compare, shared_s
 
 ENTRY_POINTS = "pseudodepth.sources"
 _MODULES = {
+    "3dmad": "mad3d",
     "casia-fasd": "casia_fasd",
     "casia-surf": "casia_surf",
     "cefa": "cefa",
@@ -33,6 +34,7 @@ _MODULES = {
     "siw-m": "siw_m",
     "siw-mv2": "siw_mv2",
     "table": "table",
+    "wmca": "wmca",
 }
 
 

@@ -213,6 +213,9 @@ def test_a_symbolic_link_that_leads_out_of_the_store_is_refused(tmp_path):
         {"format": "tar"},
         {"extra_field": 1},
         {"name": "../a"},
+        {"rows": 1 << 40, "live": 1 << 40, "spoof": 0, "bytes": 1 << 47},  # memory for a million million rows
+        {"bytes": 1},  # more rows than bytes
+        {"live": 7},  # and 4 spoofs of 8
     ],
 )
 def test_a_forged_shard_entry_is_refused(tmp_path, change):
