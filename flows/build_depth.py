@@ -35,7 +35,8 @@ from tasks.build import Built, build_store
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
 from tasks.lineage import lineage
-from tasks.plan import Plan, ShardPlan
+from tasks.plan import EVERYTHING, Plan, ShardPlan
+from tasks.selection import Selection
 from tasks.sources import Scan, scan
 
 STORE_UPDATED = "pseudodepth.store.updated"
@@ -85,6 +86,7 @@ def build_depth(
     config: BuildConfig | None = None,
     dask: DaskConfig | None = None,
     checksum: bool = False,
+    only: Selection | None = None,
 ) -> BuildSummary:
     """Bring `store` up to date with `sources`; a run with nothing to do changes nothing.
 
@@ -94,6 +96,7 @@ def build_depth(
         config: how samples are made.
         dask: where they are made.
         checksum: compare files by content even where size and time are the same; reads every file.
+        only: the part of the datasets to build; the rest of the store stays as it is.
     """
     started = time.monotonic()
     config = (config or BuildConfig()).resolved()
@@ -116,7 +119,7 @@ def build_depth(
         return into(target, shards, current, config, scans)
 
     with build_lock(target.root):
-        done = build_store(target, scans, config, make, put, checksum=checksum)
+        done = build_store(target, scans, config, make, put, checksum=checksum, only=only or EVERYTHING)
     summary = summarise(done, scans, started)
     if not done.committed:
         return summary

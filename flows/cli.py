@@ -4,6 +4,7 @@ Only this module and light ones are imported for `--help`; Prefect, torch and th
 """
 
 import sys
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -158,9 +159,19 @@ def build(
     workers: WorkersOption = None,
     seed: Annotated[int | None, typer.Option(help="everything random follows from it")] = None,
     checksum: Annotated[bool, typer.Option("--checksum", help="compare by content; reads every file")] = False,
+    dataset: Annotated[list[str] | None, typer.Option(help="build only this dataset; repeat for several")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="build only this split")] = None,
+    subject: Annotated[list[str] | None, typer.Option(help="build only these: 'siw/1*', or siw/1..siw/90")] = None,
+    since: Annotated[datetime | None, typer.Option(help="build only files changed at this time (UTC) or later")] = None,
+    until: Annotated[datetime | None, typer.Option(help="build only files changed before this time (UTC)")] = None,
+    only_failed: Annotated[bool, typer.Option("--only-failed", help="try the store's rejects again")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be done, and how long it would take")
+    ] = False,
 ) -> None:
     """Bring a store up to date with its datasets; what has not changed is not done again."""
     from flows.run import run_build
+    from tasks.selection import Selection
 
     options: dict[str, Any] = {
         "store.format": store_format,
@@ -174,7 +185,10 @@ def build(
         "shard_samples": shard_samples,
         "seed": seed,
     }
-    run_build(sources, store, build_config(config, options), dask=dask, workers=workers, checksum=checksum)
+    part = {"datasets": dataset, "splits": split, "subjects": subject, "since": since, "until": until}
+    only = Selection.model_validate({**given(part), "failed": only_failed})
+    settled = build_config(config, options)
+    run_build(sources, store, settled, dask=dask, workers=workers, checksum=checksum, only=only, dry_run=dry_run)
 
 
 @app.command()

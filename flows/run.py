@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from flows.settings import settings
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
+from tasks.plan import EVERYTHING
+from tasks.selection import Selection
 from tasks.sources import SOURCES
 from tasks.sources.remote_path import root_of
 
 if TYPE_CHECKING:
     from flows.build_depth import BuildSummary, Source
+    from tasks.sources import Scan
     from training.evaluate import Evaluation
     from training.intervals import Interval
 
@@ -56,18 +60,57 @@ def run_build(
     dask: str | None = None,
     workers: int | None = None,
     checksum: bool = False,
-) -> "BuildSummary":
-    """Run the build-depth flow and print its summary."""
+    only: Selection = EVERYTHING,
+    dry_run: bool = False,
+) -> "BuildSummary | None":
+    """Run the build-depth flow and print its summary; with `dry_run` only say what it would do."""
     parsed = parse_sources(sources)
+    if dry_run:
+        from tasks.sources import scan
+
+        scans = [scan(source.name, source.root, source.dataset) for source in parsed]
+        show_estimate(store, scans, config.resolved(), only, workers or settings().workers, checksum=checksum)
+        return None
 
     from flows.api import prefect_api
     from flows.build_depth import build_depth
     from flows.cluster import DaskConfig
 
     with prefect_api():
-        summary = build_depth(parsed, store, config, DaskConfig(address=dask, workers=workers), checksum)
+        summary = build_depth(parsed, store, config, DaskConfig(address=dask, workers=workers), checksum, only)
     show_build(summary)
     return summary
+
+
+def show_estimate(
+    store: str, scans: "list[Scan]", config: BuildConfig, only: Selection, workers: int, *, checksum: bool
+) -> None:
+    """Print what a build would do and what it would take."""
+    from flows.dry_run import estimate
+
+    found = estimate(store, scans, config, only, workers, checksum=checksum)
+    plan = found.plan
+    console.print(
+        f"{store}: {plan.new:,} new, {plan.changed:,} changed, {plan.again:,} built again, {plan.copied:,} copied, "
+        f"{plan.unchanged:,} unchanged, {plan.removed:,} removed media"
+    )
+    for reason in plan.why:
+        console.print(f"why: {reason}")
+    if not found.media:
+        console.print("nothing to build")
+        return
+    console.print(
+        f"{found.media:,} media, about {found.samples:,} samples: about {_duration(found.seconds)} on {found.workers} "
+        f"workers and {found.disk / 1e9:,.2f} GB (from {found.probed} samples made in {found.probe_seconds:.1f} s)"
+    )
+    if found.gpu_memory:
+        console.print(f"GPU memory of a worker: {found.gpu_memory / 1e9:.1f} GB")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def show_build(summary: "BuildSummary") -> None:

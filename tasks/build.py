@@ -11,7 +11,8 @@ from storage.snapshot import Snapshot, Store
 from storage.writer import discard_shard
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
-from tasks.plan import Attempt, Plan, plan_build
+from tasks.plan import EVERYTHING, Attempt, Plan, plan_build
+from tasks.selection import Selection
 from tasks.sources.media import Scan
 
 Make = Callable[[Plan], list[ShardInfo]]
@@ -28,7 +29,14 @@ class Built:
 
 
 def build_store(
-    store: Store, scans: Sequence[Scan], config: BuildConfig, make: Make, commit: Commit, *, checksum: bool = False
+    store: Store,
+    scans: Sequence[Scan],
+    config: BuildConfig,
+    make: Make,
+    commit: Commit,
+    *,
+    checksum: bool = False,
+    only: Selection = EVERYTHING,
 ) -> Built:
     """Plan, `make` the planned shards, `commit` them on top of the current snapshot.
 
@@ -37,7 +45,7 @@ def build_store(
     commit a snapshot without a single sample, and whatever `make` and `commit` raise.
     """
     current = store.current()
-    work = plan_build(scans, current, config, checksum=checksum)
+    work = plan_build(scans, current, config, checksum=checksum, only=only)
     while True:
         built = make(work)
         shards = [*work.keep, *built]
@@ -55,7 +63,9 @@ def build_store(
             return Built(commit(shards, current), True, work)
         except SnapshotConflict:
             current = store.current()
-            work = plan_build(scans, current, config, overtaken=Attempt(work.known, built))
+            # what was tried again lies in shards of the same names: planned anew, they are found and not built twice
+            attempt = None if only.failed else Attempt(work.known, built)
+            work = plan_build(scans, current, config, only=only, overtaken=attempt)
 
 
 def _content(shards: Iterable[ShardInfo]) -> list[tuple[str, str]]:

@@ -15,15 +15,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.media_list import media_keys
+from storage.schema import REJECT_COLUMNS
 from storage.shard_info import ShardInfo
 from storage.snapshot import Snapshot
 from tasks.compare import Comparison, Flags, Known, compare, read_known
 from tasks.config import BuildConfig, changed_options
 from tasks.errors import BuildError
 from tasks.frames import guess_frames
+from tasks.selection import Selection
 from tasks.sources.media import MEDIA_SCHEMA, Scan
 
 _DIGESTED = 65_536  # rows at a time: a million would be text of 300 MB
+EVERYTHING = Selection()
 _UNIT, _RECORD = "\x1f", "\x1e"  # separators: `walk` refuses file names that have them
 
 
@@ -87,6 +91,7 @@ def plan_build(
     config: BuildConfig,
     *,
     checksum: bool = False,
+    only: Selection = EVERYTHING,
     overtaken: Attempt | None = None,
 ) -> Plan:
     """Compare `scans`, together the whole content that the store shall have, with `snapshot`; cut the rest into shards.
@@ -95,10 +100,13 @@ def plan_build(
     these differ (with `checksum` always). A shard with this config and no other media is kept; of one that holds others
     too, the unchanged ones are copied.
 
+    With `only`, media that do not fit are left as they are: those of the store are kept, others are not looked at.
+
     An `overtaken` build is put on top of the snapshot that overtook it: what it built is taken from its shards, media
     that both built stay where the other put them, and media that only the other knows of are kept.
 
-    Raises BuildError if two scans yield the same dataset, and for missing weights.
+    Raises BuildError if two scans yield the same dataset, for missing weights, and if `only` a part of the store would
+    be built with other settings than the rest.
     """
     roots = {scan.dataset: str(scan.root.resolve()) for scan in scans}
     if len(roots) < len(scans):
@@ -109,27 +117,34 @@ def plan_build(
     listed = {shard.name for shard in committed}
     built = [shard for shard in overtaken.built if shard.name not in listed] if overtaken else []
     known = read_known(snapshot, sorted([*committed, *built], key=lambda s: s.meta.get("config") != digest))
+    media, covered = _selected(media, known, snapshot, only)
     found = compare(media, roots, known, checksum=checksum)
 
     usable = np.array(
         [s.meta.get("config") == digest and s.name not in known.damaged for s in known.shards] or [False], bool
     )
     place = np.where(found.found >= 0, known.owner[found.found] if len(known.owner) else 0, 0)
-    stays = (found.found >= 0) & found.facts & found.content & usable[place]
+    stays = (found.found >= 0) & found.facts & found.content & usable[place] & (not only.failed)
     alive = np.zeros(len(known.media), bool)
     alive[found.found[stays]] = True
     absent = ~_among(known.keys, found.keys)
-    gone = absent
+    foreign = absent & ~covered
     if overtaken is not None:
-        foreign = absent & ~_among(known.keys, overtaken.known)
-        alive |= foreign
-        gone = absent & ~foreign
+        foreign |= absent & ~_among(known.keys, overtaken.known)
+    alive |= foreign
+    gone = absent & ~foreign
+    if not only.whole and alive[~usable[known.owner]].any() and snapshot is not None:
+        changes = "; ".join(_changes(snapshot, config)) or "of another release"
+        raise BuildError(
+            f"{snapshot.root}: built with other settings ({changes}): to build only a part of it anew would mix the "
+            "two. Build all of it, or another store"
+        )
     keep, copies = _keep_or_copy(known, alive, _as_scanned(known, media, found.found, stays), roots)
     order = {shard.name: number for number, shard in enumerate([*committed, *built])}
     keep.sort(key=lambda shard: order[shard.name])
 
     left = np.flatnonzero(~stays)
-    cuts = list(_cut(media.take(pa.array(left)), _tries(known, found)[left], roots, digest, config))
+    cuts = list(_cut(media.take(pa.array(left)), _tries(known, found, again=only.failed)[left], roots, digest, config))
     there = found.found >= 0
     same = there & found.facts & found.content
     counts = {
@@ -199,15 +214,25 @@ def _keep_or_copy(
     return keep, copies
 
 
-def _tries(known: Known, found: Comparison) -> npt.NDArray[np.object_]:
+def _selected(media: pa.Table, known: Known, snapshot: Snapshot | None, only: Selection) -> tuple[pa.Table, Flags]:
+    """The media of the scan that fit, and which media of the store do."""
+    fits, covered = only.fits(media), only.fits(known.media)
+    if only.failed:
+        rejects = snapshot.rejects() if snapshot else REJECT_COLUMNS.empty_table()
+        failed = media_keys(rejects.select(["dataset", "path"]))
+        fits, covered = fits & _among(media_keys(media), failed), covered & _among(known.keys, failed)
+    return media.filter(pa.array(fits)), covered
+
+
+def _tries(known: Known, found: Comparison, *, again: bool) -> npt.NDArray[np.object_]:
     """For each medium, what tells another try from the one before, though its path, size and time may be the same.
 
-    That is the content if it was asked for, and the shard in which it could not be read.
+    That is the content if it was asked for, and the shard in which it could not be read; with `again` any shard.
     """
     unreadable = pc.equal(pc.fill_null(known.media["sha256"], ""), "").to_numpy(zero_copy_only=False)
     names = np.array([shard.name for shard in known.shards] or [""], object)
-    before = np.where(unreadable, names[known.owner], "") if len(known.owner) else np.array([""], object)
-    return found.sha256 + np.where((found.sha256 != "") & (found.found >= 0), before[found.found], "")
+    before = np.where(unreadable | again, names[known.owner], "") if len(known.owner) else np.array([""], object)
+    return found.sha256 + np.where(((found.sha256 != "") | again) & (found.found >= 0), before[found.found], "")
 
 
 def _cut(
@@ -239,6 +264,10 @@ def _name(dataset: str, split: str, config: str, content: str, tries: str) -> st
     return f"{label}-{unique}"
 
 
+def _changes(snapshot: Snapshot, config: BuildConfig) -> list[str]:
+    return changed_options(snapshot.lineage.get("pixels"), config.pixels())
+
+
 def _reasons(
     counts: dict[str, int],
     relabelled: int,
@@ -252,7 +281,7 @@ def _reasons(
         return []
     reasons = []
     if any(not fine and shard.name not in known.damaged for fine, shard in zip(usable, known.shards, strict=False)):
-        reasons += changed_options(snapshot.lineage.get("pixels"), config.pixels())
+        reasons += _changes(snapshot, config)
     content = counts["changed"] - relabelled
     said = [
         (counts["new"], "new media"),
