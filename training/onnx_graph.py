@@ -12,30 +12,22 @@ from types import ModuleType
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from liveness.card import METADATA_KEY, Card
 from liveness.graph import IMAGE, SCORE, network_input
 from training.errors import TrainingError
-from training.methods import Network
+from training.methods import Exported, Network
 
 OPSET = 20
 
 
-class ScoredGraph(nn.Module):
-    """image (n, 3, S, S) float32 RGB in [0, 1] -> score (n,) float64 in [0, 1], higher = more live.
-
-    What only training needs is folded away. The score is taken in float64, as everywhere: in float32 every logit above
-    17 would tie at 1, and a threshold from dev may lie beyond.
-    """
+class ScoredGraph(Exported):
+    """The graph that is shipped, on the CPU, for pictures of `size` px."""
 
     def __init__(self, network: Network, size: int) -> None:
-        super().__init__()
-        self.network, self.size = network.fold().eval().cpu(), size
-
-    def forward(self, image: Tensor) -> Tensor:
-        """See the class."""
-        return self.network.score(self.network(image).double())
+        super().__init__(network)
+        self.cpu()
+        self.size = size
 
     @torch.no_grad()
     def score_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:

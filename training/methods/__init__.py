@@ -74,15 +74,15 @@ class Network(nn.Module, ABC):
 
 
 class Exported(nn.Module):
-    """image -> score: the graph that is shipped."""
+    """image -> score: the graph that is shipped, as float64: in float32 every logit above 17 would tie at 1."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network.fold().eval()
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, S, S) float RGB in [0, 1] -> (B,) score in [0, 1], higher = more live."""
-        return self.network.score(self.network(image))
+        """(B, 3, S, S) float32 RGB in [0, 1] -> (B,) float64 score in [0, 1], higher = more live."""
+        return self.network.score(self.network(image).double())
 
 
 class Learner(ABC):

@@ -1,0 +1,41 @@
+"""Every method that scores one frame can be shipped."""
+
+import numpy as np
+import pytest
+import torch
+
+from liveness.card import Card, CropRule, Golden, InputRule, Licence, Sharpness
+from liveness.graph import Graph
+from training.methods import METHODS, get_method
+from training.onnx_graph import ScoredGraph, write_onnx
+
+SIZE = 64
+CARD = Card(
+    name="any",
+    method="any",
+    created="",
+    crop=CropRule(
+        detector="retinaface", detector_sha256="", min_score=0.75, max_side=640, min_face=32, margin=1.2, size=SIZE
+    ),
+    input=InputRule(size=SIZE),
+    networks={},
+    sharpness=Sharpness(least=None, source=""),
+    golden=Golden(file="", sha256="", score_bgr=0),
+    licence=Licence(code="", weights="", data=[]),
+    training={},
+)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_graph_of_every_method_gives_torchs_scores(name, tmp_path):
+    method = get_method(name)
+    settings = method.settings()
+    if method.targets(settings).frames > 1:
+        pytest.skip("it scores clips, which an export refuses")
+    torch.manual_seed(0)
+    graph = ScoredGraph(method.network(**method.network_arguments(settings)), SIZE)
+    write_onnx(graph, tmp_path / "model.onnx", CARD)
+    crops = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3)).astype(np.uint8)
+    shipped = Graph((tmp_path / "model.onnx").read_bytes(), tmp_path / "model.onnx")
+    for count in (1, 3):
+        assert np.abs(shipped.score(crops[:count]) - graph.score_crops(crops[:count])).max() < 1e-5
