@@ -17,7 +17,7 @@ import functools
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -119,28 +119,27 @@ def index(path: StoredFile) -> PixelIndex:
     try:
         with _opened(path) as file:
             check_version(int(file.attrs["schema_version"]), path)
-            n = file["image_crc32"].shape[0]
-            if n > path.nbytes:  # a row has pixels: a forged length must not take the memory
-                raise Damaged(f"{path}: claims {n} rows, more than the file can hold")
+            array = functools.partial(_array, file, most=_MAX_DEFLATE * path.nbytes)
+            row, crc32 = array("depth_row"), {name: array(f"{name}_crc32") for name in _PIXELS}
+            n = len(row)
             height, width = (int(v) for v in file.attrs["image_size"])
             dtype = np.dtype({"uint8": np.uint8, "uint16": np.uint16}[file.attrs["depth_dtype"]])
-            row = file["depth_row"][:]
-            image_start, image_nbytes = _spans(file, "image", height * width * 3)
-            depth_start, depth_nbytes = _spans(file, "depth", height * width * dtype.itemsize)
-            mask_start, mask_nbytes = _spans(file, "mask", 0)
+            image_start, image_nbytes = _spans(file, "image", height * width * 3, array)
+            depth_start, depth_nbytes = _spans(file, "depth", height * width * dtype.itemsize, array)
+            mask_start, mask_nbytes = _spans(file, "mask", 0, array)
             stored = row >= 0
             depth_starts, depth_sizes = np.full(n, -1, np.int64), np.zeros(n, np.int64)
             depth_starts[stored], depth_sizes[stored] = depth_start[row[stored]], depth_nbytes[row[stored]]
             return PixelIndex(
                 image_start=image_start,
                 image_nbytes=image_nbytes,
-                image_crc32=file["image_crc32"][:],
+                image_crc32=crc32["image"],
                 depth_start=depth_starts,
                 depth_nbytes=depth_sizes,
-                depth_crc32=file["depth_crc32"][:],
+                depth_crc32=crc32["depth"],
                 mask_start=np.where(mask_nbytes > 0, mask_start, -1),
                 mask_nbytes=mask_nbytes,
-                mask_crc32=file["mask_crc32"][:],
+                mask_crc32=crc32["mask"],
                 image_codec=str(file.attrs["image_codec"]),
                 image_subsampling=str(file.attrs.get("image_subsampling", "4:4:4")),  # version 1 knew no other
                 depth_codec=str(file.attrs["depth_codec"]),
@@ -157,9 +156,12 @@ def columns(path: StoredFile, names: Sequence[str]) -> pa.Table:
     try:
         with _opened(path) as file:
             check_version(int(file.attrs["schema_version"]), path)
-            n, fields = file["image_crc32"].shape[0], [COLUMNS.field(name) for name in names]
-            read = functools.partial(_read_column, file, n=n, most=_MAX_DEFLATE * path.nbytes)
-            return pa.table([read(field) for field in fields], schema=pa.schema(fields))
+            n, most = h5d.open(file.id, b"image_crc32").shape, _MAX_DEFLATE * path.nbytes
+            arrays = {name: _array(file, f"columns/{name}", most) for name in names}
+            if any(values.shape[:1] != n for values in arrays.values()):
+                raise ValueError("they differ in length")
+            fields = [COLUMNS.field(name) for name in names]
+            return pa.table([_to_arrow(arrays[f.name], f) for f in fields], schema=pa.schema(fields))
     except (*_H5_ERRORS, MemoryError, pa.ArrowException) as error:
         raise Damaged(f"{path}: columns are not readable ({error}); delete it, then build again") from error
 
@@ -200,17 +202,30 @@ def _write_checked(group: h5py.Group, name: str, data: np.ndarray) -> None:
     group.file.flush()
 
 
-def _spans(file: h5py.File, name: str, raw_nbytes: int) -> tuple[np.ndarray, np.ndarray]:
+def _array(file: h5py.File, name: str, most: int) -> np.ndarray:
+    """A whole array of numbers or fixed-length strings, of at most `most` bytes whatever the file claims."""
+    # h5py.Dataset, which can do more, takes four times as long: 0.4 s more for a column of a store of a million samples
+    data = h5d.open(file.id, name.encode())
+    if data.dtype.kind not in "iufS" or math.prod(data.shape) * data.dtype.itemsize > most:
+        raise ValueError(f"{name} is {data.dtype} {data.shape}")
+    values = np.empty(data.shape, data.dtype)
+    data.read(h5s.ALL, h5s.ALL, values)
+    return values
+
+
+def _spans(
+    file: h5py.File, name: str, raw_nbytes: int, array: Callable[[str], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """Start and length in the file of every stored map, (k,) int64 each."""
-    data = file[name]
-    base = data.id.get_offset()
-    if base is None and data.size:
+    data = h5d.open(file.id, name.encode())
+    base = data.get_offset()
+    if base is None and math.prod(data.shape):
         raise ValueError(f"{name} is not contiguous, so it was not written by pseudodepth")
     base = base or 0
     if file.attrs[f"{name}_codec"] == "raw":
         k = data.shape[0]
         return base + np.arange(k, dtype=np.int64) * raw_nbytes, np.full(k, raw_nbytes, np.int64)
-    offset = file[f"{name}_offset"][:]
+    offset = array(f"{name}_offset")
     return base + offset[:-1], np.diff(offset)
 
 
@@ -229,14 +244,8 @@ def _write_column(group: h5py.Group, field: pa.Field, column: pa.ChunkedArray) -
         _write_checked(group, field.name, column.to_numpy())  # NaN = null
 
 
-def _read_column(file: h5py.File, field: pa.Field, n: int, most: int) -> pa.Array:
-    """A column of `n` rows and at most `most` bytes, whatever the file claims."""
-    # h5py.Dataset, which can do more, takes four times as long: 0.4 s more for a column of a store of a million samples
-    data = h5d.open(file.id, f"columns/{field.name}".encode())
-    if data.shape[:1] != (n,) or data.dtype.kind not in "iufS" or math.prod(data.shape) * data.dtype.itemsize > most:
-        raise ValueError(f"column {field.name} does not fit the file")
-    values = np.empty(data.shape, data.dtype)
-    data.read(h5s.ALL, h5s.ALL, values)
+def _to_arrow(values: np.ndarray, field: pa.Field) -> pa.Array:
+    """A column as it was before `_write_column`."""
     if pa.types.is_string(field.type):
         return pa.array(values, pa.binary()).cast(field.type)  # refuses what is not UTF-8
     if pa.types.is_fixed_size_list(field.type):
