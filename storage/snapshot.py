@@ -17,8 +17,8 @@ from storage.errors import Damaged, SnapshotConflict, StoreError, UnknownVersion
 from storage.lineage import code, machine, sample_counts
 from storage.location import MEDIA, REJECTS, SHARDS, SNAPSHOTS
 from storage.media_list import MEDIA_COLUMNS, media_rows, read_media
-from storage.place import LocalPlace, Place, inside, place_of
-from storage.reader import ShardReader, known_columns
+from storage.place import LocalPlace, Place, StoredFile, inside, place_of
+from storage.reader import ShardReader, known_columns, shard_columns
 from storage.reject_list import read_rejects
 from storage.schema import COLUMNS, REJECT_COLUMNS, SCHEMA_VERSION
 from storage.sealed import seal, unseal
@@ -51,22 +51,25 @@ class Snapshot:
 
     def open(self, shard: ShardInfo) -> ShardReader:
         """Open one of the shards for reading; raises Damaged if its file is gone or of another size."""
-        return ShardReader(self.root.file(inside(self.root, shard.file), shard.bytes, shard.sha256))
+        return ShardReader(self._file(shard))
 
     def columns(self, names: Sequence[str] | None = None) -> pa.Table:
         """The named columns (all by default) of every row, shard by shard in row order."""
         names = known_columns(names)
         empty = pa.schema([COLUMNS.field(name) for name in names]).empty_table()
-        return pa.concat_tables([empty, *(reader.columns(names) for reader in self._opened())])
+        return pa.concat_tables([empty, *self._columns_by_shard(names)])
 
-    def _opened(self) -> Iterator[ShardReader]:
-        """Every shard that has rows; remote ones several at a time, for each waits for its answers."""
+    def _columns_by_shard(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Of every shard that has rows; remote ones several at a time, for each waits for its answers."""
         shards = [shard for shard in self.shards if shard.rows]
         if isinstance(self.root, LocalPlace):
-            yield from map(self.open, shards)
+            yield from (shard_columns(self._file(shard), names) for shard in shards)
         else:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
-                yield from pool.map(self.open, shards)
+                yield from pool.map(lambda shard: shard_columns(self._file(shard), names), shards)
+
+    def _file(self, shard: ShardInfo) -> StoredFile:
+        return self.root.file(inside(self.root, shard.file), shard.bytes, shard.sha256)
 
     def rejects(self) -> pa.Table:
         """Everything that was skipped and why: REJECT_COLUMNS."""
