@@ -12,6 +12,7 @@ import pytest
 
 from storage import hdf5
 from storage.config import StoreConfig
+from storage.convert import convert
 from storage.dataset import DepthDataset
 from storage.errors import UnknownVersion
 from storage.place import LocalFile
@@ -65,6 +66,17 @@ def test_a_store_of_version_1_verifies_and_grows_by_a_shard_of_today(store):
     Store(store).commit([*old.shards, writer.info], parent=old, config={}, lineage={})
     assert verify(store).ok
     assert len(DepthDataset(store)) == 40
+
+
+def test_a_store_of_version_1_is_rewritten_in_that_of_today(store, tmp_path):
+    before, after = open_snapshot(store), convert(store, tmp_path / "new", StoreConfig(format="parquet"))
+    assert verify(tmp_path / "new").ok
+    names = [name for name in COLUMNS.names if name != "confidence"]  # NaN never equals NaN
+    assert after.columns(names).equals(before.columns(names))
+    for old, new in zip(before.shards, after.shards, strict=True):
+        assert (old.media_file, new.media_file) == (None, f"media/{new.name}.parquet")  # version 1 had no such lists
+        for one, other in zip(before.open(old).read(range(8)), after.open(new).read(range(8)), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_a_shard_of_a_later_version_is_refused_with_what_to_do(store):
