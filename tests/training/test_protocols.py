@@ -469,3 +469,49 @@ def test_casia_and_replay_meet_by_the_words_of_their_sources(tmp_path):
     assert counts(find_protocol("casia-replay.replay-to-casia").select(made), made) == [(48, 240), (12, 60), (90, 270)]
     assert counts(find_protocol("replay-attack").select(made), made) == [(60, 300), (60, 300), (80, 400)]
     assert counts(find_protocol("casia-fasd").select(made), made) == [(45, 135), (15, 45), (90, 270)]
+
+
+def test_wmca_leaves_out_the_instruments_of_its_lists(tmp_path):
+    """One bona fide recording and one of each attack instrument in each group."""
+    instruments = [
+        "0_00",
+        *(f"1_{i:02}" for i in range(1, 17)),
+        *(f"2_{i:02}" for i in (*range(1, 19), 75, 99)),
+        *(f"3_{i:02}" for i in range(1, 16)),
+        *(f"4_{i:02}" for i in range(1, 19)),
+        "5_01",
+    ]
+    files, lines = [], [",client_id,filepath,group,label"]
+    for client, (group, instrument) in enumerate(product(("train", "dev", "eval"), instruments)):
+        name = f"face-station/17.01.18/{client:03}_01_007_{instrument}"
+        files.append(f"{name}.hdf5")
+        lines.append(f"{client},{client},{name},{group},{'bonafide' if instrument == '0_00' else 'attack'}")
+    (tmp_path / "grandtest.csv").write_text("\n".join(lines))
+    made = scanned("wmca", tmp_path, files)
+    assert counts(find_protocol("wmca-grandtest").select(made), made) == [(1, len(instruments) - 1)] * 3
+    held_out = {  # as the lists p2@1 to p2@7 hold them out
+        "fake-head": {f"2_{i:02}" for i in range(1, 8)},
+        "flexible-mask": {"2_18", "2_75", "2_99"},
+        "glasses": {f"1_{i:02}" for i in (1, 4, 5, 6, 7, 15, 16)},
+        "paper-mask": {f"2_{i:02}" for i in range(8, 12)},
+        "print": {f"3_{i:02}" for i in range(1, 16) if i % 5},
+        "replay": {"3_05", "3_10", "3_15", *(f"4_{i:02}" for i in range(1, 19))},
+        "rigid-mask": {"1_02", "1_13", "1_14", *(f"2_{i:02}" for i in range(12, 18))},
+    }
+    instrument = np.array([path[-9:-5] for path in made["path"].to_pylist()])
+    for attack, expected in held_out.items():
+        selection = find_protocol(f"wmca-loo.{attack}").select(made)
+        assert set(instrument[selection.test]) == expected | {"0_00"}
+        assert set(instrument[selection.train]) == set(instrument[selection.dev]) == set(instruments) - expected
+
+
+def test_3dmad_tests_clients_that_nobody_trained_on(tmp_path):
+    files = [
+        f"session{s:02}/Data/{client:02}_{s:02}_{shot:02}.hdf5"
+        for s in (1, 2, 3)
+        for client in range(1, 18)
+        for shot in range(1, 6)
+    ]
+    made = scanned("3dmad", tmp_path, files)
+    assert len(made) == 255
+    assert counts(find_protocol("3dmad").select(made), made) == [(70, 35), (50, 25), (50, 25)]
