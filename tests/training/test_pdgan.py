@@ -71,7 +71,7 @@ def test_shapes_at_every_depth_size(depth_size):
     depth = Decoder(depth_size)(embedding)
     assert depth.shape == (2, 1, depth_size, depth_size)
     assert 0 < depth.min() <= depth.max() < 1
-    assert [logit.shape for logit in Critic()(depth)] == [(2,), (2,)]
+    assert [logit.shape for logit in Critic()(depth, torch.rand(2, 3, 224, 224))] == [(2,), (2,)]
     assert Classifier()(torch.rand(2, 3, 224, 224)).shape == (2,)
 
 

@@ -16,25 +16,42 @@ from training.methods.resnet import Encoder, from_torchvision, he_init
 def initialise(model: nn.Module, encoder: Encoder, path: Path | None, seed: int) -> dict[str, Any]:
     """Fill `model` by He's rule and then from `path`; returns what it was ("init") and where from ("encoder").
 
-    path is a folder of `pretrain` (its encoder), a folder of a model of the same shape (all of it), an encoder's
-    .safetensors, or a ResNet-18 file with torchvision's names (.safetensors, .pth), such as one trained on ImageNet.
-    Raises TrainingError for anything else.
+    path is what `load_encoder` takes, or a folder of a model of the same shape: then all of it is loaded.
     """
     he_init(model, torch.Generator().manual_seed(seed))
-    if path is None:
-        return {"init": "he", "encoder": None}
-    if path.is_dir() and (path / "encoder.safetensors").exists():
-        load_weights(path / "encoder.safetensors", encoder)
-        return {"init": "pretrained", "encoder": str(path)}
-    if path.is_dir() and (path / "model.json").exists():
+    if path is not None and path.is_dir() and (path / "model.json").exists() and not _encoder_of(path).exists():
         card = load_json(path / "model.json")
         load_weights(path / Path(card["weights"]["file"]).name, model, sha256=card["weights"]["sha256"])
         return {"init": "checkpoint", "encoder": str(path)}
+    return load_encoder(encoder, path) or {"init": "he", "encoder": None}
+
+
+def load_encoder(encoder: Encoder, path: Path | None) -> dict[str, Any] | None:
+    """Fill an encoder from `path`; returns what that was, None where there is no path.
+
+    path is a folder of `pretrain`, an encoder's .safetensors, or a ResNet-18 file with torchvision's names
+    (.safetensors, .pth), such as one trained on ImageNet. Raises TrainingError for anything else.
+    """
+    if path is None:
+        return None
     if path.is_dir():
-        raise TrainingError(f"{path}: neither a pre-training (encoder.safetensors) nor a model (model.json) is in it")
+        if not _encoder_of(path).exists():
+            raise TrainingError(f"{path}: neither a pre-training (encoder.safetensors) nor a fitting model is in it")
+        theta = load_json(path / "model.json")["network"]["theta"]
+        if theta != encoder.theta:
+            raise TrainingError(
+                f"{path}: its encoder was trained with theta {theta}, this one has {encoder.theta}: the same weights "
+                f"would mean something else; set theta to {theta}"
+            )
+        load_weights(_encoder_of(path), encoder)
+        return {"init": "pretrained", "encoder": str(path)}
     state = load_state(path)
     if "layer1.0.conv1.weight" not in state:
         load_weights(path, encoder)
         return {"init": "pretrained", "encoder": str(path)}
     encoder.load_state_dict(from_torchvision(state, encoder, path))
     return {"init": "file", "encoder": str(path)}
+
+
+def _encoder_of(folder: Path) -> Path:
+    return folder / "encoder.safetensors"

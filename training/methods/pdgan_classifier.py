@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from training.batch import Batch
 from training.errors import TrainingError
 from training.methods import Learner, Method, Moment, Network, Objective, Settings, Targets
+from training.methods.convolution import fold_central_differences
 from training.methods.initial import initialise
 from training.methods.resnet import Encoder
 
@@ -41,6 +42,9 @@ class ClassifierConfig(Settings):
     multihead: Literal["attack", "attack_detail"] | None = Field(
         default=None, description="column of attack types that a second head names; the paper's multi-head ablation"
     )
+    logits: Literal[1, 2] = Field(default=1, description="2: a softmax of live and spoof, the score is its live part")
+    theta: float = Field(default=0.0, ge=0, le=1, description="central differences in the encoder; 0.7 is usual")
+    style_mixing: float = Field(default=0.0, ge=0, le=1, description="batches with styles mixed within classes; 0.5")
     kinds: tuple[str, ...] = Field(default=(), description="the types, filled in from the store")
 
 
@@ -51,19 +55,37 @@ class Classifier(Network):
     second perceptron tells that many attack types and live apart in training (the paper's 0.72 M).
     """
 
-    def __init__(self, hidden: Sequence[int] = (64, 32), kinds: int = 0, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        hidden: Sequence[int] = (64, 32),
+        kinds: int = 0,
+        dropout: float = 0.0,
+        logits: Literal[1, 2] = 1,
+        theta: float = 0.0,
+        style_mixing: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder()
-        self.head = _perceptron(self.encoder.channels, hidden, 1, dropout)
+        self.encoder = Encoder(theta=theta, style_mixing=style_mixing)
+        self.head = _perceptron(self.encoder.channels, hidden, logits, dropout)
         self.kind_head = _perceptron(self.encoder.channels, hidden, kinds + 1, dropout) if kinds else None
 
-    def embed(self, image: Tensor) -> Tensor:
+    def embed(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """(B, 3, S, S) -> (B, 128): what the heads are given."""
-        return self.encoder(image).mean(dim=(2, 3))
+        return self.encoder(image, label).mean(dim=(2, 3))
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, 224, 224) float RGB in [0, 1] -> (B,) logit of "live"."""
-        return self.head(self.embed(image)).squeeze(1)
+        return self.logit(self.embed(image))
+
+    def logit(self, embedding: Tensor) -> Tensor:
+        """(B, 128) -> (B,); of two logits their difference, whose sigmoid is the softmax's live part."""
+        out = self.head(embedding)
+        return out[:, 0] if out.shape[1] == 1 else out[:, 0] - out[:, 1]
+
+    def fold(self) -> Classifier:
+        """Central differences become ordinary convolutions."""
+        fold_central_differences(self)
+        return self
 
     def score(self, output: Tensor) -> Tensor:
         """The probability of live."""
@@ -89,8 +111,8 @@ class ClassifierLearner(Learner):
 
     def losses(self, batch: Batch, moment: Moment) -> Iterator[Objective]:
         """One objective; the logit says "live", so its target is 1 - label."""
-        embedding, live = self.model.embed(batch.image), 1 - batch.label
-        logit = self.model.head(embedding).squeeze(1)
+        embedding, live = self.model.embed(batch.image, batch.label), 1 - batch.label
+        logit = self.model.logit(embedding)
         terms = {"bce": bce(logit, live)}
         shown = {"accuracy": (logit.detach() > 0).float().eq(live).float().mean()}
         if self.model.kind_head is not None:
@@ -130,7 +152,9 @@ class PDGAN(Method[ClassifierConfig]):
 
     def network_arguments(self, settings: ClassifierConfig) -> dict[str, Any]:
         """Widths and heads."""
-        return {"hidden": list(settings.hidden), "kinds": len(settings.kinds), "dropout": settings.dropout}
+        names = ("dropout", "logits", "theta", "style_mixing")
+        chosen = {name: getattr(settings, name) for name in names}
+        return {"hidden": list(settings.hidden), "kinds": len(settings.kinds), **chosen}
 
     def network(self, **arguments: Any) -> Classifier:  # noqa: ANN401 - the interface's
         """Encoder and perceptron."""

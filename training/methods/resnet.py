@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from training.errors import TrainingError
+from training.methods.convolution import convolution
+from training.methods.style import mix_styles
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -17,11 +19,11 @@ Net = TypeVar("Net", bound=nn.Module)
 class BasicBlock(nn.Module):
     """Two 3 x 3 convolutions and a skip (He et al. 2015); a 1 x 1 convolution on the skip where the shape changes."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, theta: float = 0.0) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.conv1 = convolution(inputs, outputs, stride, theta=theta)
         self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.conv2 = convolution(outputs, outputs, theta=theta)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU(inplace=True)
         self.skip: nn.Module = nn.Identity()
@@ -37,11 +39,13 @@ class BasicBlock(nn.Module):
 class Encoder(nn.Module):
     """ResNet-18 without its last layer. At width .25 it has 702,096 parameters.
 
-    (B, 3, 224, 224) float RGB in [0, 1] -> the embedding, (B, 512 * width, 7, 7).
+    (B, 3, 224, 224) float RGB in [0, 1] -> the embedding, (B, 512 * width, 7, 7). theta: of central differences in its
+    3 x 3 convolutions. style_mixing: probability that a training batch has its styles mixed within classes.
     """
 
-    def __init__(self, width: float = 0.25) -> None:
+    def __init__(self, width: float = 0.25, theta: float = 0.0, style_mixing: float = 0.0) -> None:
         super().__init__()
+        self.theta, self.style_mixing = theta, style_mixing
         channels = [round(c * width) for c in (64, 128, 256, 512)]
         self.width, self.channels = width, channels[-1]
         self.conv1 = nn.Conv2d(3, channels[0], 7, 2, 3, bias=False)
@@ -51,14 +55,42 @@ class Encoder(nn.Module):
         layers, inputs = [], channels[0]
         for i, outputs in enumerate(channels):
             layers.append(
-                nn.Sequential(BasicBlock(inputs, outputs, 1 if i == 0 else 2), BasicBlock(outputs, outputs, 1))
+                nn.Sequential(
+                    BasicBlock(inputs, outputs, 1 if i == 0 else 2, theta), BasicBlock(outputs, outputs, 1, theta)
+                )
             )
             inputs = outputs
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C, H / 32, W / 32)."""
-        return self.layers(self.pool(self.relu(self.bn1(self.conv1(image)))))
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) -> (B, C, H / 32, W / 32); label (B,) is needed for style mixing alone."""
+        return self.features(image, label)[-1]
+
+    def features(self, image: Tensor, label: Tensor | None = None) -> list[Tensor]:
+        """What is seen at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size; the last is the embedding."""
+        stem = self.relu(self.bn1(self.conv1(image)))
+        seen, x = [stem], self.pool(stem)
+        mixing = self.training and label is not None and self.style_mixing > 0
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            if mixing and label is not None and i < 2 and torch.rand(()) < self.style_mixing:
+                x = mix_styles(x, label)
+            seen.append(x)
+        return seen
+
+
+def normal_init(model: Net, generator: torch.Generator) -> Net:
+    """pix2pix's: weights N(0, 0.02), norms N(1, 0.02), zero biases; in place, seeded."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(module.weight, 0, 0.02, generator=generator)
+        elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
+            nn.init.normal_(module.weight, 1, 0.02, generator=generator)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    return model
 
 
 def from_torchvision(state: Mapping[str, Tensor], encoder: Encoder, source: object) -> dict[str, Tensor]:
@@ -85,11 +117,11 @@ def from_torchvision(state: Mapping[str, Tensor], encoder: Encoder, source: obje
 def he_init(model: Net, generator: torch.Generator) -> Net:
     """He et al. 2015 on every weight (normal, fan-in, ReLU gain), zero biases, identity norms; in place, seeded."""
     for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
     return model
