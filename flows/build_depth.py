@@ -34,6 +34,7 @@ from storage.snapshot import Snapshot, Store
 from tasks.build import Built, build_store
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
+from tasks.leaks import leaks_of
 from tasks.lineage import lineage
 from tasks.plan import EVERYTHING, Plan, ShardPlan
 from tasks.selection import Selection
@@ -87,6 +88,7 @@ def build_depth(
     dask: DaskConfig | None = None,
     checksum: bool = False,
     only: Selection | None = None,
+    refuse_leaks: bool = False,
 ) -> BuildSummary:
     """Bring `store` up to date with `sources`; a run with nothing to do changes nothing.
 
@@ -97,12 +99,15 @@ def build_depth(
         dask: where they are made.
         checksum: compare files by content even where size and time are the same; reads every file.
         only: the part of the datasets to build; the rest of the store stays as it is.
+        refuse_leaks: end before any work if a subject is in more than one split; without it that is only said.
     """
     started = time.monotonic()
     config = (config or BuildConfig()).resolved()
     target = open_target(store)
 
     scans = [scan_source(source) for source in sources]
+    for leak in leaks_of(scans, refuse=refuse_leaks):
+        print(f"leak: {leak}", file=sys.stderr, flush=True)
     target.check_writable()
     stage_seconds: Counter[str] = Counter()
 

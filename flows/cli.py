@@ -159,6 +159,7 @@ def build(
     workers: WorkersOption = None,
     seed: Annotated[int | None, typer.Option(help="everything random follows from it")] = None,
     checksum: Annotated[bool, typer.Option("--checksum", help="compare by content; reads every file")] = False,
+    refuse_leaks: Annotated[bool, typer.Option("--refuse-leaks", help="end if a subject is in two splits")] = False,
     dataset: Annotated[list[str] | None, typer.Option(help="build only this dataset; repeat for several")] = None,
     split: Annotated[list[str] | None, typer.Option(help="build only this split")] = None,
     subject: Annotated[list[str] | None, typer.Option(help="build only these: 'siw/1*', or siw/1..siw/90")] = None,
@@ -188,7 +189,8 @@ def build(
     part = {"datasets": dataset, "splits": split, "subjects": subject, "since": since, "until": until}
     only = Selection.model_validate({**given(part), "failed": only_failed})
     settled = build_config(config, options)
-    run_build(sources, store, settled, dask=dask, workers=workers, checksum=checksum, only=only, dry_run=dry_run)
+    checks = {"checksum": checksum, "refuse_leaks": refuse_leaks}
+    run_build(sources, store, settled, dask=dask, workers=workers, only=only, dry_run=dry_run, **checks)
 
 
 @app.command()

@@ -93,3 +93,30 @@ def vacuum(
     gone = vacuum_store(store, parse_age(older_than), dry_run=dry_run)
     verb = "would be removed" if dry_run else "removed"
     print(f"{store}: {len(gone.snapshots)} snapshots, {len(gone.files)} files, {gone.nbytes / 1e6:,.1f} MB {verb}")
+
+
+@app.command()
+def duplicates(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="folder or URL of a store; STORE@N is snapshot N")],
+    bits: Annotated[
+        int, typer.Option(min=0, max=15, help="of 256, by which two hashes of one picture may differ")
+    ] = 10,
+    near: Annotated[bool, typer.Option(help="also read the pictures; without it only file hashes and subjects")] = True,
+    show: Annotated[int, typer.Option(min=0, help="groups to print of each kind")] = 10,
+) -> None:
+    """The same file or picture in two splits or datasets, and subjects in two splits; exit code 1 if there are any."""
+    from storage.duplicates import duplicates as find
+    from storage.snapshot import open_snapshot
+
+    report = find(open_snapshot(store), bits=bits, near=near)
+    unhashed = f", {report.unhashed:,} of them without a hash of their content" if report.unhashed else ""
+    print(f"{store}: {report.media:,} media{unhashed}, {report.compared:,} pictures compared")
+    for kind, groups in (("the same file", report.exact), ("nearly the same picture", report.near)):
+        across = [group for group in groups if group.crosses]
+        print(f"{kind}: {len(groups):,} groups, {len(across):,} across splits or datasets")
+        for group in across[:show]:
+            print("  " + " = ".join(f"{row['dataset']}:{row['path']} ({row['split']})" for row in group.media))
+    print(f"subjects in more than one split: {len(report.subjects):,}")
+    for subject, splits in list(report.subjects.items())[:show]:
+        print(f"  {subject}: {', '.join(splits)}")
+    raise typer.Exit(1 if report.leaks else 0)

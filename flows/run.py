@@ -60,6 +60,7 @@ def run_build(
     dask: str | None = None,
     workers: int | None = None,
     checksum: bool = False,
+    refuse_leaks: bool = False,
     only: Selection = EVERYTHING,
     dry_run: bool = False,
 ) -> "BuildSummary | None":
@@ -77,7 +78,9 @@ def run_build(
     from flows.cluster import DaskConfig
 
     with prefect_api():
-        summary = build_depth(parsed, store, config, DaskConfig(address=dask, workers=workers), checksum, only)
+        summary = build_depth(
+            parsed, store, config, DaskConfig(address=dask, workers=workers), checksum, only, refuse_leaks
+        )
     show_build(summary)
     return summary
 

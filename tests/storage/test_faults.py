@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from storage.atomic import PartFile
 from storage.config import StoreConfig
 from storage.errors import StoreError
 from storage.reader import open_shard
+from storage.rewrite import copy_media
 from storage.snapshot import Store
 from storage.verify import verify
 from storage.writer import existing_shard, shard_writer
@@ -61,6 +63,54 @@ def test_a_build_killed_before_any_file_system_step_goes_on_to_the_same_store(tm
         assert shards == {k: v for k, v in visible(tmp_path / "undisturbed").items() if not k.startswith("snapshots")}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("format", "seed"), [("hdf5", 1), ("parquet", 2)])
+def test_builds_and_refreshes_killed_at_random_times_end_with_the_same_content(tmp_path, format, seed):
+    command = [sys.executable, "-m", "tests.storage.build_and_die", str(tmp_path), format, "random", str(seed), "55"]
+    done = subprocess.run(command, cwd=ROOT, check=True, timeout=600, capture_output=True, text=True)
+    assert int(done.stdout) >= 55
+    undisturbed = Store(tmp_path / "undisturbed").current()
+    expected = undisturbed.columns(["sample_id"])["sample_id"].to_pylist()
+    stores = sorted(tmp_path.glob("killed-*"))
+    assert stores
+    for root in stores:
+        snapshot = Store(root).current()
+        assert shard_sums(snapshot) == shard_sums(undisturbed)
+        assert snapshot.columns(["sample_id"])["sample_id"].to_pylist() == expected
+        assert len(set(expected)) == len(expected)
+        report = verify(root)
+        assert report.ok, report.problems
+        # what a reader sees has no orphans; a temporary name of the last kill may lie there until the next commit
+        assert all("/." in name for name in report.orphans), report.orphans
+
+
+@contextmanager
+def no_file_longer_than(nbytes):
+    """Writes beyond that fail with an OSError, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, before[1]))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, old)
+
+
+@pytest.mark.parametrize("format", ["hdf5", "parquet"])
+def test_a_disk_that_is_full_at_the_commit_or_in_a_copy_leaves_the_store_as_it_was(tmp_path, format):
+    current = build(tmp_path, format)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with no_file_longer_than(100):
+        with pytest.raises(StoreError, match=r"00000002\.json: could not be written.*nothing was committed"):
+            Store(tmp_path).commit(current.shards[:1], parent=current, config={}, lineage={})
+        with pytest.raises(StoreError, match=r"shards/copy.*could not be written"):
+            copy_media(tmp_path, current.shards[0], "copy", current.media_of(current.shards[0]).slice(0, 3))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert Store(tmp_path).current() == current
+    assert verify(tmp_path).ok
+
+
 @pytest.mark.parametrize("format", ["hdf5", "parquet"])
 def test_a_build_killed_from_outside_in_mid_write_goes_on_to_the_same_bytes(tmp_path, format):
     undisturbed = build(tmp_path / "undisturbed", format)
@@ -103,15 +153,8 @@ def write_a_shard(root, config):
     ],
 )
 def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path, config):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writes then fail with an OSError, as on a full disk
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-        with pytest.raises(StoreError, match=r"shards/s\..*could not be written"):
-            write_a_shard(tmp_path, config)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, old)
+    with no_file_longer_than(100_000), pytest.raises(StoreError, match=r"shards/s\..*could not be written"):
+        write_a_shard(tmp_path, config)
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
