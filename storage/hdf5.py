@@ -2,7 +2,8 @@
 
     image        (n, H, W, 3) uint8 RGB; or packed PNG or JPEG bytes, row i = image[image_offset[i]:image_offset[i + 1]]
                  (attributes image_codec and, of a JPEG's colour, image_subsampling)
-    depth        (live, H, W), near = large, only of live rows; or packed (storage/depth_codec.py) with depth_offset
+    depth        (live, H, W), near = large, only of live rows; or, with depth_offset, LZ4 blocks of such maps or packed
+                 ones (storage/depth_codec.py): attribute depth_codec
     depth_row    (n,) int32: row i's depth is depth[depth_row[i]]; -1 = zero everywhere (every spoof)
     mask         where the faces of spoofs are, if the build kept that: 1-bit PNG bytes, row i = mask[mask_offset[i]:
                  mask_offset[i + 1]], empty = not kept (a live row's mask is its depth > 0)
@@ -84,15 +85,15 @@ class Writer:
                 disk.put_all(allot(file, name, shape, dtype), self._waiting[name])
                 _write_offset(file, name, offset)
             file.attrs["schema_version"] = SCHEMA_VERSION
-            file.attrs["about"] = (__doc__ or "").replace("\n    ", "\n")
-            file.attrs["image_codec"] = config.image_codec
-            file.attrs["image_subsampling"] = config.image_subsampling
-            file.attrs["depth_codec"] = config.depth_codec
-            file.attrs["mask_codec"] = MASK_CODEC
+            file.attrs["about"] = _fixed((__doc__ or "").replace("\n    ", "\n"))
+            file.attrs["image_codec"] = _fixed(config.image_codec)
+            file.attrs["image_subsampling"] = _fixed(config.image_subsampling)
+            file.attrs["depth_codec"] = _fixed(config.depth_codec)
+            file.attrs["mask_codec"] = _fixed(MASK_CODEC)
             file.attrs["image_size"] = size  # height, width
-            file.attrs["depth_dtype"] = depth_dtype.name
+            file.attrs["depth_dtype"] = _fixed(depth_dtype.name)
             # a data set, for attributes end at 64 KB
-            file["meta"] = json.dumps(self._meta, sort_keys=True)
+            file["meta"] = _fixed(json.dumps(self._meta, sort_keys=True))
             _write_checked(file, "depth_row", np.where(stored, np.cumsum(stored) - 1, -1).astype(np.int32))
             for name in _PIXELS:
                 _write_checked(file, f"{name}_crc32", np.array(self._crc32[name], dtype=np.uint32))
@@ -123,7 +124,7 @@ def index(path: StoredFile) -> PixelIndex:
             row, crc32 = array("depth_row"), {name: array(f"{name}_crc32") for name in _PIXELS}
             n = len(row)
             height, width = (int(v) for v in file.attrs["image_size"])
-            dtype = np.dtype({"uint8": np.uint8, "uint16": np.uint16}[file.attrs["depth_dtype"]])
+            dtype = np.dtype({"uint8": np.uint8, "uint16": np.uint16}[_text(file.attrs["depth_dtype"])])
             image_start, image_nbytes = _spans(file, "image", height * width * 3, array)
             depth_start, depth_nbytes = _spans(file, "depth", height * width * dtype.itemsize, array)
             mask_start, mask_nbytes = _spans(file, "mask", 0, array)
@@ -140,9 +141,9 @@ def index(path: StoredFile) -> PixelIndex:
                 mask_start=np.where(mask_nbytes > 0, mask_start, -1),
                 mask_nbytes=mask_nbytes,
                 mask_crc32=crc32["mask"],
-                image_codec=str(file.attrs["image_codec"]),
-                image_subsampling=str(file.attrs.get("image_subsampling", "4:4:4")),  # version 1 knew no other
-                depth_codec=str(file.attrs["depth_codec"]),
+                image_codec=_text(file.attrs["image_codec"]),
+                image_subsampling=_text(file.attrs.get("image_subsampling", "4:4:4")),  # version 1 knew no other
+                depth_codec=_text(file.attrs["depth_codec"]),
                 depth_dtype=dtype,
                 size=(height, width),
                 meta=file["meta"].asstr()[()],
@@ -213,6 +214,16 @@ def _array(file: h5py.File, name: str, most: int) -> np.ndarray:
     return values
 
 
+def _fixed(text: str) -> np.ndarray:
+    """Text of fixed length: one of variable length lies in HDF5's global heap, where one flipped bit hangs it."""
+    data = text.encode()
+    return np.array(data, h5py.string_dtype("utf-8", len(data)))
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)  # version 1 stored str
+
+
 def _spans(
     file: h5py.File, name: str, raw_nbytes: int, array: Callable[[str], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -222,7 +233,7 @@ def _spans(
     if base is None and math.prod(data.shape):
         raise ValueError(f"{name} is not contiguous, so it was not written by pseudodepth")
     base = base or 0
-    if file.attrs[f"{name}_codec"] == "raw":
+    if _text(file.attrs[f"{name}_codec"]) == "raw":
         k = data.shape[0]
         return base + np.arange(k, dtype=np.int64) * raw_nbytes, np.full(k, raw_nbytes, np.int64)
     offset = array(f"{name}_offset")

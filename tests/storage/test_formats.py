@@ -66,7 +66,7 @@ def test_both_formats_give_the_same_samples(tmp_path, image):
 
 
 def test_defaults_are_raw_in_hdf5_and_jpeg_in_parquet():
-    assert (StoreConfig().image_codec, StoreConfig().depth_codec) == ("raw", "packed")
+    assert (StoreConfig().image_codec, StoreConfig().depth_codec) == ("raw", "lz4")
     assert StoreConfig(format="parquet").image_codec == "jpeg"
     assert StoreConfig(image="jpeg").depth_codec == "packed"
     with pytest.raises(ValueError, match="colour"):
@@ -107,7 +107,7 @@ def test_h5py_alone_reads_pixels_and_columns_by_their_names(tmp_path):
                 np.testing.assert_array_equal(file["depth"][row], sample.depth)
             assert file["columns/label"][i] == sample.columns["label"]
             assert file["columns/path"].asstr()[i] == sample.columns["path"]
-        assert "depth_row" in file.attrs["about"]
+        assert b"depth_row" in file.attrs["about"]
 
 
 def test_h5py_and_pillow_read_packed_jpeg_by_offset(tmp_path):

@@ -1,0 +1,227 @@
+"""The store beside its peers in one run: writing, reading, and through a loader into batches.
+
+    make bench-store                                   # peers installed, 6,000 samples
+    python benchmarks/store.py --samples 600           # a quick look, with the peers that are installed
+
+The figure is CPU us a sample: user + system time of all threads and worker processes, the least of several passes,
+which a busy machine disturbs less than wall time (shown beside it). Every reader ends with the sample's bytes in a
+batch of 64; the page cache is warm. A third of the samples is live. Floors: memcpy of the same bytes from random places
+in memory into a batch that is used again, and the JPEG decoder alone into one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import resource
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+import simplejpeg
+import torch
+
+from benchmarks.store_peers import BATCH, DEPTH, IMAGE, Absent, Ours, contenders, encode
+from benchmarks.store_samples import make
+from storage.reader import open_shard
+from storage.schema import LIVE
+from storage.shard_info import sha256_of
+
+torch.set_num_threads(1)
+COLUMNS = ("write", "sequential", "random", "loader", "floor")
+
+
+def cpu():
+    """User + system seconds of this process, its threads, and the children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def timed(passes, n, **works):
+    """{name: {cpu, wall}}: least us a sample of `work(pass number)`, which returns how many samples it dealt with."""
+    found = {name: [] for name in works}
+    for number in range(passes):
+        for name, work in works.items():
+            gc.collect()
+            start, wall = cpu(), time.perf_counter()
+            done = work(number)
+            found[name].append((cpu() - start, time.perf_counter() - wall))
+            if done != n:
+                raise RuntimeError(f"{done} samples instead of {n}")
+    return {
+        name: {"cpu": round(1e6 * min(c for c, _ in runs) / n, 1), "wall": round(1e6 * min(w for _, w in runs) / n, 1)}
+        for name, runs in found.items()
+    }
+
+
+class Floors:
+    """What no store can beat: memcpy of a sample's bytes, the JPEG decoder alone; random order, into a reused batch."""
+
+    def __init__(self, data):
+        self.images, self.depths, self.labels = data
+        self.jpegs = [encode(image) for image in self.images]
+        self.out = np.empty((BATCH, *IMAGE), np.uint8), np.empty((BATCH, *DEPTH), np.uint8)
+
+    def raw(self, seed):
+        """Copy all samples; how many."""
+        images, depths = self.out
+        for k, i in enumerate(np.random.default_rng(seed).permutation(len(self.labels)).tolist()):
+            images[k % BATCH] = self.images[i]
+            if self.labels[i] == LIVE:
+                depths[k % BATCH] = self.depths[i // 3]
+            else:
+                depths[k % BATCH].fill(0)
+        return len(self.labels)
+
+    def jpeg(self, seed):
+        """Decode all JPEGs; how many."""
+        for k, i in enumerate(np.random.default_rng(seed).permutation(len(self.labels)).tolist()):
+            simplejpeg.decode_jpeg(self.jpegs[i], colorspace="RGB", buffer=self.out[0][k % BATCH])
+        return len(self.labels)
+
+
+def measure(store, data, folder, floors, passes):
+    """CPU and wall us a sample of everything that one store can do, its KB a sample, and the floor at the same time."""
+    n = len(data[2])
+    batch = np.empty((BATCH, *IMAGE), np.uint8), np.empty((BATCH, *DEPTH), np.uint8), np.empty(BATCH, np.int64)
+
+    def write(_):
+        store.write(folder, data)
+        return n
+
+    row = {"name": store.name, "class": store.kind, "random_is": store.random}
+    row |= timed(1, n, write=write)
+    row["kb"] = round(sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / n / 1e3, 1)
+    if isinstance(store, Ours):
+        row |= timed(1, n, check=lambda _: read_back(folder))
+    store.open(folder)
+    row |= timed(1, n, sequential=lambda _: sum(store.sequential(n, batch)))
+    # in turns, so that a busy moment meets the floor and the store alike
+    floor, kinds = getattr(floors, store.kind), {"random": store.shuffled, "loader": store.loader}
+    reads = {
+        "random": lambda seed: sum(kinds["random"](n, batch, seed)),
+        "loader": lambda seed: sum(kinds["loader"](n, seed)),
+    }
+    return row | timed(passes, n, floor=floor, **reads)
+
+
+def read_back(folder):
+    """What a commit does after writing: every checksum of every row, and the hash of the file; how many rows."""
+    rows = 0
+    for path in sorted(folder.glob("shards/*.h5")) + sorted(folder.glob("shards/*.parquet")):
+        shard = open_shard(path)
+        shard.check(decode=False)
+        sha256_of(path)
+        rows += len(shard)
+    return rows
+
+
+def bars(rows):
+    """What issue 4 asks for, measured: [{bar, figure, limit, held}]."""
+    found = []
+    rows = [row for row in rows if "random" in row]
+
+    def bar(what, figure, limit):
+        found.append({"bar": what, "figure": round(figure, 2), "limit": limit, "held": bool(figure <= limit)})
+
+    def least(rows, name):
+        best = min(rows, key=lambda r: r[name]["cpu"])
+        return best[name]["cpu"], best["name"]
+
+    for kind in ("raw", "jpeg"):
+        peers = [
+            r for r in rows if r["class"] == kind and "pseudodepth" not in r["name"] and "our codecs" not in r["name"]
+        ]
+        mine = [r for r in rows if r["class"] == kind and "pseudodepth" in r["name"] and "DataLoader" not in r["name"]]
+        for row in mine if peers else ():
+            name, floor = f"{kind} {row['name'].removeprefix('pseudodepth ')}", row["floor"]["cpu"]
+            write, whose = least(peers, "write")
+            bare = row["write"]["cpu"] - row["check"]["cpu"]
+            bar(f"{name}: write without read-back and hashes / best peer ({whose})", bare / write, 1.0)
+            bar(f"{name}: write with them / best peer ({whose})", row["write"]["cpu"] / write, 1.0)
+            if kind == "raw":
+                bar(f"{name}: random read, checksums verified / memcpy", row["random"]["cpu"] / floor, 2.0)
+                bar(f"{name}: through our loader / memcpy", row["loader"]["cpu"] / floor, 3.0)
+                loader, whose = least(peers, "loader")
+                bar(f"{name}: our loader / best in DataLoader ({whose})", row["loader"]["cpu"] / loader, 1 / 8)
+                bytes_of = min(r["kb"] for r in peers if "Lance" not in r["name"])
+                bar(f"{name}: bytes / a peer's (Lance, which compresses, aside)", row["kb"] / bytes_of, 0.78)
+            else:
+                bar(f"{name}: random read, checksums verified / decoder", row["random"]["cpu"] / floor, 1.15)
+                named = [r for r in peers if r["name"].startswith(("LMDB", "mosaicml", "Hugging"))]
+                if named:
+                    random, whose = least(named, "random")
+                    bar(
+                        f"{name}: random read / best of LMDB, MDS, HF ({whose})", row["random"]["cpu"] / random, 1 / 1.4
+                    )
+    return found
+
+
+def show(rows, limits):
+    """The table and the bars."""
+    print("\nCPU us a sample (wall); loader: 2 threads or worker processes, batches of 64; floor: at the same time")
+    print(f"{'':45}{'KB':>7}{''.join(f'{name:>16}' for name in COLUMNS)}{'random/floor':>14}")
+    for row in rows:
+        name = f"{row['class']:<6}{row['name']}"
+        if "absent" in row:
+            print(f"{name:<45}  not measured: {row['absent']}")
+            continue
+        ratio = row["random"]["cpu"] / row["floor"]["cpu"]
+        print(f"{name:<45}{row['kb']:>7.1f}{''.join(cell(row[column]) for column in COLUMNS)}{ratio:>13.2f}x")
+        if "check" in row:
+            print(f"{'        of the write: read-back and hashes':<45}{'':>7}{cell(row['check'])}")
+    print("\nbars")
+    for limit in limits:
+        held = "held" if limit["held"] else "NOT HELD"
+        print(f"  {limit['bar']:<86}{limit['figure']:>7.2f}  <= {limit['limit']:.3f}  {held}")
+
+
+def cell(figures):
+    return f"{figures['cpu']:>8.1f} ({figures['wall']:>5.0f})"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--samples", type=int, default=6000)
+    parser.add_argument("--passes", type=int, default=3, help="of reading, of which the least counts")
+    parser.add_argument("--only", default="", help="stores whose name holds this word")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument(
+        "--folder", type=Path, help="where the stores are written and deleted again; default: temporary"
+    )
+    options = parser.parse_args()
+    data = make(options.samples)
+    floors, rows = Floors(data), []
+    for store in (store for kind in ("raw", "jpeg") for store in contenders(kind) if options.only in store.name):
+        folder = Path(tempfile.mkdtemp(prefix="bench-store-", dir=options.folder))
+        try:
+            rows.append(measure(store, data, folder, floors, options.passes))
+        except Absent as error:
+            rows.append({"name": store.name, "class": store.kind, "absent": str(error)})
+        except Exception as error:  # one peer's failure must not take the others' figures
+            traceback.print_exc()
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            rows.append({"name": store.name, "class": store.kind, "absent": what})
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        print(rows[-1], flush=True)
+        if options.json:
+            machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+            report = {"samples": options.samples, **machine, "stores": rows, "bars": bars(rows)}
+            options.json.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"\n{options.samples} samples, {sum(map(len, floors.jpegs)) / options.samples / 1e3:.1f} KB a JPEG")
+    show(rows, bars(rows))
+
+
+if __name__ == "__main__":
+    main()
