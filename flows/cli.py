@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from flows.cli_models import Fusion
 from flows.cli_models import app as models_app
 from flows.cli_prefect import app as prefect_app
 from flows.cli_prnet import app as prnet_app
@@ -60,15 +61,6 @@ class Format(StrEnum):
 
     hdf5 = "hdf5"
     parquet = "parquet"
-
-
-class Fusion(StrEnum):
-    """How the scores of a video's frames become one."""
-
-    mean = "mean"
-    median = "median"
-    max = "max"
-    min = "min"
 
 
 class Size(StrEnum):

@@ -64,7 +64,7 @@ def predict(
     rule than the model's, StoreError for a damaged one.
     """
     path = Path(target)
-    if (path / SNAPSHOTS).is_dir() or ("@" in path.name and not path.exists()):
+    if "://" in target or (path / SNAPSHOTS).is_dir() or ("@" in path.name and not path.exists()):
         return _of_store(open_snapshot(target), predictor, split)
     if path.is_dir():
         media = list(_media_below(path))

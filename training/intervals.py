@@ -69,10 +69,13 @@ def bootstrap(
     if len(member) != len(scores.score):
         raise TrainingError(f"{scores.name}: {len(scores.score)} scores, {len(member)} clusters")
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), replicates)  # (R, clusters) times drawn
+    chance = np.full(len(names), 1 / len(names))
     judge = _Weighted(scores, threshold)
     block = max(1, _CELLS // len(scores.score))
-    parts = [judge.rates(draws[i : i + block][:, member].astype(np.float64)) for i in range(0, replicates, block)]
+    parts = []
+    for start in range(0, replicates, block):
+        draws = rng.multinomial(len(names), chance, min(block, replicates - start))  # (r, clusters) times drawn
+        parts.append(judge.rates(draws[:, member].astype(np.float64)))
     once = judge.rates(np.ones((1, len(member))))
     intervals = {}
     for name, (value,) in once.items():
