@@ -197,6 +197,15 @@ def show_evaluation(result: "Evaluation") -> None:
         bounds = _bounds(known[f"apcer:{attack}"])
         table.add_row(f"APCER {attack}", f"{rate:.4f}", bounds, f"{result.oracle.apcer_per_attack[attack]:.4f}")
     console.print(table)
+    if result.protocol:
+        figure = result.protocol["figure"]
+        console.print(
+            f"{result.protocol['name']}: {figure['name'].upper()} by {figure['level']}, attacks {figure['apcer']}: "
+            f"{figure['value']:.4f}, oracle {figure['oracle']:.4f}",
+            highlight=False,
+        )
+        for note in result.protocol["notes"]:
+            console.print(note, highlight=False, markup=False)
     for kind in result.non_response:
         if kind.unscored:
             console.print(f"no score: {kind.unscored} of {kind.presentations - kind.unlabelled} {kind.kind}")

@@ -30,7 +30,7 @@ from training.checkpoint import load_json, load_model, prepare_folder, save_json
 from training.errors import TrainingError
 from training.intervals import Interval, bootstrap, error_intervals
 from training.metrics import Metrics, OperatingPoint, Scores, Threshold
-from training.protocols import find_protocol
+from training.protocols import Protocol, Selection, find_protocol
 from training.runtime import pick_device
 from training.scoring import feed_of, score_rows
 from training.splits import Rows, rows_of
@@ -63,6 +63,7 @@ class Evaluation:
 
     Both are of samples, as is all in `samples`. presentations: the same of whole media, None where each has one frame.
     groups: rates by attack, dataset, device, ... seen_subjects: whoever was trained on and scored all the same.
+    protocol: its name, source, notes and metric, and the `figure` that it compares; empty where none was asked for.
     """
 
     split: str
@@ -79,6 +80,7 @@ class Evaluation:
     groups: list[Group]
     non_response: list[NonResponse]
     seen_subjects: list[str]
+    protocol: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; `positive_class` stands beside every set of rates."""
@@ -113,12 +115,14 @@ def evaluate(
     fixed = saved_threshold(card, threshold, model)
     place = pick_device(device)
     data = DepthDataset(store)
+    asked_for: Protocol | None = None
     if protocol is None:
         rows = rows_of(data.table, split)
         asked = pc.field("split") == split
     else:  # the seed of the training: what it carved off for test must be carved off here
         seed = card["training"]["config"]["seed"]
-        selection = find_protocol(protocol).select(data.table, seed=seed, parts=("test",))
+        asked_for = find_protocol(protocol)
+        selection = asked_for.select(data.table, seed=seed, parts=("test",))
         rows, split = selection.test, f"{selection.protocol} test"
         sources = [data.table.column(name).take(rows).unique() for name in ("dataset", "split")]
         asked = pc.field("dataset").isin(sources[0]) & pc.field("split").isin(sources[1])
@@ -160,6 +164,7 @@ def evaluate(
         groups=by_group(table, scores, fixed.value, groups),
         non_response=non_response(table, rejects.filter(asked)),
         seen_subjects=seen,
+        protocol={} if asked_for is None else _protocol_card(asked_for, selection, samples, fused or samples),
     )
     _write_scores(out / "scores.parquet", table.select(list(COLUMNS)), scores, fixed)
     save_json(out / "evaluation.json", result.to_json())
@@ -175,6 +180,26 @@ def read_evaluation(folder: Path) -> Evaluation:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise TrainingError(f"{path}: {place}: {first['msg']}; run `pseudodepth evaluate` again") from error
+
+
+def _protocol_card(protocol: Protocol, selection: Selection, samples: Level, presentations: Level) -> dict[str, Any]:
+    """What a protocol says of itself, and the one figure that its publication compares, at this level and threshold."""
+    metric = protocol.metric
+    level = presentations if metric.level == "video" else samples
+    return {
+        "name": protocol.name,
+        "title": protocol.title,
+        "source": protocol.source,
+        "notes": list(selection.notes),
+        "metric": asdict(metric),
+        "figure": {
+            "name": metric.name,
+            "level": metric.level,
+            "apcer": metric.apcer,
+            "value": metric.of(level.metrics),
+            "oracle": metric.of(level.oracle),
+        },
+    }
 
 
 def saved_threshold(card: dict[str, Any], name: str, model: Path) -> Threshold:

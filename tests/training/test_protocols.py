@@ -15,6 +15,7 @@ from storage.schema import COLUMNS
 from tasks.sources import scan
 from training.errors import TrainingError
 from training.evaluate import evaluate, read_scores
+from training.metrics import Scores, Threshold, measure
 from training.protocols import PARTS, Columns, find_protocol, protocols, read_protocols
 from training.splits import split_train_dev
 
@@ -386,8 +387,21 @@ def test_evaluation_takes_the_test_rows_of_a_protocol(trained, tmp_path):
     )
     evaluation = evaluate(str(trained.store), trained.model, tmp_path / "out", protocol=str(file))
     assert evaluation.split == "prints test"
+    assert evaluation.protocol["name"] == "prints"
+    assert evaluation.protocol["figure"]["value"] == evaluation.metrics.acer  # images, the worst attack
     assert set(read_scores(tmp_path / "out" / "scores.parquet").attack) == {"", "print"}
     assert 0 < evaluation.store["samples"] < trained.evaluation.store["samples"]
+
+
+def test_a_protocol_compares_the_figure_that_its_publication_does():
+    scores = Scores.of(
+        "t", [0.9, 0.1, 0.8, 0.7, 0.2, 0.1], [0, 0, 1, 1, 1, 1], ["", "", "print", "print", "replay", "replay"]
+    )
+    rates = measure(scores, Threshold(0.5, "given", "t", ""), oracle=True)
+    assert find_protocol("oulu-npu-1").metric.of(rates) == pytest.approx(0.75)  # APCER 1 of print, BPCER 0.5
+    assert find_protocol("celeba-spoof-intra").metric.of(rates) == pytest.approx(0.5)  # APCER 0.5 of both in one pot
+    assert find_protocol("replay-attack").metric.of(rates) == rates.hter == pytest.approx(0.5)
+    assert find_protocol("casia-fasd").metric.of(rates) == rates.eer
 
 
 DOCS = Path(__file__).parents[2] / "docs/protocols.md"

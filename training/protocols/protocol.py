@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from training.errors import TrainingError
+from training.metrics import Metrics as Rates
 from training.protocols.carve import carve
 from training.protocols.clause import OF, Clause, datasets_of, rows_of_clause, several
 from training.protocols.columns import Columns, Mask
@@ -29,11 +30,17 @@ class Metric:
     apcer: the worst attack species, or all attacks in one pot.
     """
 
-    name: Literal["acer", "hter", "eer", "tpr@fpr"]
+    name: Literal["acer", "hter", "eer"]
     level: Literal["image", "video"]
     apcer: Literal["max", "pooled"]
     threshold: Literal["dev-eer"] = "dev-eer"
     published: str = ""
+
+    def of(self, rates: Rates) -> float:
+        """The figure among the rates of one set."""
+        if self.name == "acer" and self.apcer == "pooled":
+            return (rates.apcer_pooled + rates.bpcer) / 2
+        return float(getattr(rates, self.name))
 
 
 @dataclass(frozen=True)
