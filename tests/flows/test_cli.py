@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Path:
     ("words", "said"),
     [
         (["celeba-spoof"], "expected NAME=ROOT"),
-        (["celeba=/"], "no such dataset adapter; there are casia-fasd, "),
+        (["celeba=/"], "no such dataset adapter; there are "),
         (["celeba-spoof=/nowhere"], "/nowhere: no such folder"),
     ],
 )
