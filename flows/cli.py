@@ -18,6 +18,8 @@ from flows.cli_prefect import app as prefect_app
 from flows.cli_prnet import app as prnet_app
 from flows.cli_sources import app as sources_app
 from flows.cli_store import app as store_app
+from flows.cli_train import SetOption, overlaid
+from flows.cli_train import app as train_app
 from flows.interrupt import end_orderly
 from flows.progress import progress_line
 from flows.settings import prepare_environment, settings
@@ -41,6 +43,7 @@ app = typer.Typer(
 app.add_typer(prnet_app)
 app.add_typer(sources_app)
 app.add_typer(store_app)
+app.add_typer(train_app)
 app.add_typer(models_app)
 app.add_typer(prefect_app)
 
@@ -195,12 +198,14 @@ def pretrain(
     batch: Annotated[int | None, typer.Option(min=2)] = None,
     protocol: ProtocolOption = None,
     seed: SeedOption = 0,
+    sets: SetOption = None,
 ) -> None:
     """PDGAN: pre-train the encoder to generate pseudo-depth."""
     from flows.run import run_pretrain
 
     pdgan = {"warmup_epochs": warmup_epochs, "adversarial_epochs": adversarial_epochs, "depth_size": depth_size}
-    run_pretrain(store, out, given({"pdgan": given(pdgan), "batch": batch, "protocol": protocol, "seed": seed}))
+    options = given({"pdgan": given(pdgan), "batch": batch, "protocol": protocol, "seed": seed})
+    run_pretrain(store, out, overlaid(options, sets))
 
 
 @app.command()
@@ -214,12 +219,13 @@ def finetune(
     batch: Annotated[int | None, typer.Option(min=2)] = None,
     protocol: ProtocolOption = None,
     seed: SeedOption = 0,
+    sets: SetOption = None,
 ) -> None:
     """Train the liveness classifier and freeze its threshold on the dev split."""
     from flows.run import run_finetune
 
     options = {"encoder": encoder, "epochs": epochs, "batch": batch, "protocol": protocol, "seed": seed}
-    run_finetune(store, out, given(options))
+    run_finetune(store, out, overlaid(given(options), sets))
 
 
 @app.command()

@@ -108,6 +108,16 @@ def test_pretrain_finetune_and_evaluate_take_their_options(
     assert call(monkeypatch, "evaluate", balls, model, "--out", out, "--split", "train") == 2
     assert "--seen-subjects" in capsys.readouterr().err
     assert call(monkeypatch, "evaluate", balls, model, "--out", out, "--split", "train", "--seen-subjects") == 0
+    sets = ["--set", "settings.lambda_g=0", "--set", "settings.lambda_cg=0", "--set", "settings.warmup_epochs=1"]
+    sets += ["--set", "settings.adversarial_epochs=1", "--set", "settings.depth_size=32", "--set", "batch=8"]
+    assert call(monkeypatch, "train", balls, "--method", "pdgan-generator", "--out", tmp_path / "l1", *sets) == 0
+    assert "g_adversarial" not in json.loads((tmp_path / "l1" / "history.json").read_text())[1]
+    assert call(monkeypatch, "train", balls, "--method", "magic", "--out", tmp_path / "x") == 2
+    assert "there are pdgan" in capsys.readouterr().err
+    assert call(monkeypatch, "finetune", balls, "--out", model, "--set", "loop.emma=0.9") == 2
+    assert "loop.emma" in capsys.readouterr().err
+    assert call(monkeypatch, "finetune", balls, "--out", model, "--set", "nothing") == 2
+    assert "expected NAME=VALUE" in capsys.readouterr().err
     assert call(monkeypatch, "pretrain", balls, "--out", gan, "--batch", 3) == 2
     assert "PretrainConfig.batch" in capsys.readouterr().err
 
