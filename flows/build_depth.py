@@ -10,28 +10,25 @@ import re
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from distributed import Client
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_table_artifact
 from prefect.assets import add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.assets import asset
+from flows.build_progress import BuildProgress, build_progress
+from flows.build_summary import BuildSummary, announce, summarise
 from flows.cluster import DaskConfig, dask_client
 from flows.fanout import build_shards, stop_flag
 from flows.interrupt import refuse_if_interrupted
-from flows.progress import progress_line
 from storage.build_lock import build_lock
 from storage.shard_info import ShardInfo
 from storage.snapshot import Snapshot, Store
-from tasks.build import Built, build_store
+from tasks.build import build_store
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
 from tasks.leaks import leaks_of
@@ -39,8 +36,6 @@ from tasks.lineage import lineage
 from tasks.plan import EVERYTHING, Plan, ShardPlan
 from tasks.selection import Selection
 from tasks.sources import Scan, scan
-
-STORE_UPDATED = "pseudodepth.store.updated"
 
 
 class Source(BaseModel):
@@ -51,33 +46,6 @@ class Source(BaseModel):
     name: str = Field(description="name of the adapter: celeba-spoof, folder, ...")
     root: str = Field(description="folder of the dataset")
     dataset: str | None = Field(None, description="its name in the store; needed to tell two folders of one kind apart")
-
-
-@dataclass
-class BuildSummary:
-    """What one run did. `snapshot` is the number that readers now open; `committed` says whether this run made it."""
-
-    store: str
-    snapshot: int
-    committed: bool
-    media: int
-    samples: int
-    live: int
-    spoof: int
-    shards: int
-    planned: int
-    unchanged: int
-    new: int
-    changed: int
-    again: int
-    removed: int
-    copied: int = 0
-    touched: int = 0
-    why: list[str] = field(default_factory=list)
-    rejects: dict[str, int] = field(default_factory=dict)
-    ignored: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    stage_seconds: dict[str, float] = field(default_factory=dict)
 
 
 @flow(name="build-depth", flow_run_name="build-depth {store}", persist_result=False)
@@ -109,12 +77,16 @@ def build_depth(
     for leak in leaks_of(scans, refuse=refuse_leaks):
         print(f"leak: {leak}", file=sys.stderr, flush=True)
     target.check_writable()
+    by_split: dict[tuple[str, str], Counter[str]] = {}
     stage_seconds: Counter[str] = Counter()
 
     def make(work: Plan) -> list[ShardInfo]:
         for reason in work.why:  # so that nobody wonders why a night was spent
             print(f"why: {reason}", file=sys.stderr, flush=True)
-        return make_shards(work, config, str(target.root), dask or DaskConfig(), stage_seconds)
+        shards, progress = make_shards(work, config, str(target.root), dask or DaskConfig())
+        by_split.update(progress.by_split)
+        stage_seconds.update(progress.stages)
+        return shards
 
     def put(shards: list[ShardInfo], current: Snapshot | None) -> Snapshot:
         refuse_if_interrupted()
@@ -125,38 +97,26 @@ def build_depth(
 
     with build_lock(target.root):
         done = build_store(target, scans, config, make, put, checksum=checksum, only=only or EVERYTHING)
-    summary = summarise(done, scans, started)
-    if not done.committed:
-        return summary
-    summary.stage_seconds = dict(stage_seconds)
-    announce(summary)
+    summary = summarise(done, scans, stage_seconds, started)
+    if done.committed:
+        announce(summary, done.snapshot, by_split)
     return summary
 
 
-def make_shards(
-    work: Plan, config: BuildConfig, store: str, dask: DaskConfig, stage_seconds: Counter[str]
-) -> list[ShardInfo]:
-    """Build every planned shard on the cluster, one Prefect task a dataset split; seconds are added by stage."""
-    if not work.shards:
-        return []
-    with (
-        progress_line("build", sum(len(p.media) for p in work.shards), "media") as advance,
-        dask_client(dask) as client,
-        stop_flag(client) as stop,
-    ):
-
-        def finished(shard: ShardPlan, _info: ShardInfo, timings: dict[str, float]) -> None:
-            stage_seconds.update(timings)
-            advance(len(shard.media))
-
-        splits = groupby(work.shards, key=lambda p: (p.dataset, p.split))
-        runs = [
-            build_split.with_options(name=f"build {dataset} {split}").submit(
-                client, list(plans), config, store, stop, finished
-            )
-            for (dataset, split), plans in splits
-        ]
-        return [info for run in runs for info in run.result()]
+def make_shards(work: Plan, config: BuildConfig, store: str, dask: DaskConfig) -> tuple[list[ShardInfo], BuildProgress]:
+    """Build every planned shard on the cluster, one Prefect task a dataset split; also what was counted meanwhile."""
+    with build_progress(sum(len(plan.media) for plan in work.shards)) as progress:
+        if not work.shards:
+            return [], progress
+        with dask_client(dask) as client, stop_flag(client) as stop:
+            splits = groupby(work.shards, key=lambda plan: (plan.dataset, plan.split))
+            runs = [
+                build_split.with_options(name=f"build {dataset} {split}").submit(
+                    client, list(plans), config, store, stop, progress.finished
+                )
+                for (dataset, split), plans in splits
+            ]
+            return [info for run in runs for info in run.result()], progress
 
 
 def open_target(store: str) -> Store:
@@ -200,54 +160,3 @@ def commit(
     )
     add_asset_metadata(asset(str(store.root), "store"), {"snapshot": snapshot.number, **snapshot.counts})
     return snapshot
-
-
-def summarise(done: Built, scans: list[Scan], started: float) -> BuildSummary:
-    """Count what the snapshot holds and what this run did."""
-    snapshot, work = done.snapshot, done.plan
-    return BuildSummary(
-        store=str(snapshot.root),
-        snapshot=snapshot.number,
-        committed=done.committed,
-        media=sum(len(s.media) for s in scans),
-        samples=snapshot.counts["rows"],
-        live=snapshot.counts["live"],
-        spoof=snapshot.counts["spoof"],
-        shards=len(snapshot.shards),
-        planned=len(work.shards),
-        unchanged=work.unchanged,
-        new=work.new,
-        changed=work.changed,
-        again=work.again,
-        removed=work.removed,
-        copied=work.copied,
-        touched=work.touched,
-        why=work.why,
-        rejects=snapshot.reject_reasons(),
-        ignored=dict(Counter(reason for s in scans for _, reason in s.ignored)),
-        seconds=time.monotonic() - started,
-    )
-
-
-def announce(summary: BuildSummary) -> None:
-    """Tell Prefect: a table for the UI, and the event that starts training downstream."""
-    get_run_logger().info(
-        "snapshot %d of %s: %d samples, %d rejects",
-        summary.snapshot,
-        summary.store,
-        summary.samples,
-        sum(summary.rejects.values()),
-    )
-    create_table_artifact(
-        key="build-depth",
-        table=[{"": name, "value": str(value)} for name, value in vars(summary).items()],
-        description=f"Snapshot {summary.snapshot} of {summary.store}",
-    )
-    emit_event(
-        event=STORE_UPDATED,
-        resource={
-            "prefect.resource.id": f"pseudodepth.store.{Path(summary.store).name}",
-            "pseudodepth.store.path": summary.store,
-        },
-        payload={"store": summary.store, "snapshot": summary.snapshot, "samples": summary.samples},
-    )

@@ -56,7 +56,8 @@ def _lines(title: str, total: int, unit: str) -> Iterator[Advance]:
 
     def line() -> None:
         rate = done / max(time.monotonic() - started, 1e-9)
-        print(f"{title}: {done}/{whole} {unit}, {rate:.1f}/s {figures}".rstrip(), file=sys.stderr, flush=True)
+        left = f", {(whole - done) / rate:.0f} s left" if 0 < done < whole else ""
+        print(f"{title}: {done}/{whole} {unit}, {rate:.1f}/s{left} {figures}".rstrip(), file=sys.stderr, flush=True)
 
     def advance(count: int, note: str | None = None, total: int | None = None) -> None:
         nonlocal done, shown, figures, whole

@@ -14,7 +14,8 @@ import yaml
 from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flows.build_depth import BuildSummary, Source, build_depth
+from flows.build_depth import Source, build_depth
+from flows.build_summary import BuildSummary
 from flows.cluster import DaskConfig
 from storage.errors import StoreError
 from tasks.config import BuildConfig

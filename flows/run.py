@@ -15,7 +15,8 @@ from tasks.sources import SOURCES
 from tasks.sources.remote_path import root_of
 
 if TYPE_CHECKING:
-    from flows.build_depth import BuildSummary, Source
+    from flows.build_depth import Source
+    from flows.build_summary import BuildSummary
     from tasks.sources import Scan
     from training.evaluate import Evaluation
     from training.intervals import Interval

@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     face_landmarker: Path | None = Field(None, description="face_landmarker.task to use instead of the packaged one")
     detector_weights: Path | None = Field(None, description="detector weights to use instead of the packaged ones")
     prnet_weights: Path | None = Field(None, description="imported PRNet weights, a .safetensors file")
+    metrics_port: int | None = Field(None, ge=1, le=65535, description="where a build shows Prometheus its counters")
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.build_depth import BuildSummary, Source, build_depth
+from flows.build_depth import Source, build_depth
+from flows.build_summary import BuildSummary
 from flows.cluster import DaskConfig
 from simulation.truth import depth_error
 from storage.snapshot import Store, open_snapshot

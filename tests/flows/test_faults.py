@@ -16,7 +16,8 @@ import pytest
 from distributed import Client
 from PIL import Image
 
-from flows.build_depth import BuildSummary, Source, build_depth
+from flows.build_depth import Source, build_depth
+from flows.build_summary import BuildSummary
 from flows.cluster import DaskConfig
 from flows.fanout import SchedulerGone
 from storage.snapshot import open_snapshot
