@@ -17,7 +17,7 @@ from storage.atomic import PartFile
 from storage.block_cache import BlockCache
 from storage.errors import Damaged, StoreError
 from storage.remote_file import RemoteFile
-from storage.remote_url import checked_url, file_system, place_in, redacted
+from storage.remote_url import EXTRAS, checked_url, file_system, place_in, redacted
 from storage.retry import with_retries
 from storage.settings import RemoteSettings
 
@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 # where fsspec's mode="create" is one conditional request (If-None-Match, ifGenerationMatch=0) to the server
 _CONDITIONAL = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
+_PART = 16 << 20  # of an upload to S3: four are in memory at a time, and what fails is sent again
 _MEMORY_LOCK = threading.Lock()  # memory:// is this process's own
 _proved: set[str] = set()  # places whose server was seen to keep the condition
 
@@ -112,7 +113,8 @@ class RemotePlace:
 
     def upload(self, local: Path, name: str) -> None:
         """Send a file and ask for the size that arrived."""
-        self._send(name, lambda fs, path: fs.put_file(str(local), path))
+        parts = {"chunksize": _PART} if EXTRAS.get(checked_url(self.url)[0]) == "s3" else {}
+        self._send(name, lambda fs, path: fs.put_file(str(local), path, **parts))
         if (arrived := self._size(name)) != local.stat().st_size:
             raise StoreError(f"{self.where(name)}: {arrived} of {local.stat().st_size} bytes arrived; build again")
 

@@ -72,7 +72,7 @@ def _file_system(scheme: str, account: str, _process: int) -> fsspec.AbstractFil
             "retries": {"mode": "standard", "total_max_attempts": 3},
             **fsspec.config.conf.get("s3", {}).get("config_kwargs", {}),
         }
-        options["max_concurrency"] = 4  # parts of 50 MB in memory at a time
+        options["max_concurrency"] = 4  # parts of an upload or download
     try:
         found = fsspec.filesystem(scheme, **options)
     except Exception as error:  # each says in its own way that it has no account or no credentials

@@ -187,6 +187,31 @@ def test_a_server_that_stays_busy_is_one_line_that_names_the_file_and_not_a_dama
     assert "\n" not in str(error.value)
 
 
+def test_a_large_shard_goes_up_in_parts_and_leaves_none_when_it_fails(s3, url, impatient):
+    place = place_of(url)
+
+    def send(name):
+        part = place.part(name)
+        try:
+            with part.path.open("wb") as file:
+                for number in range(40):
+                    file.write(bytes([number]) * 1_000_000)
+            part.commit()
+        finally:
+            part.discard()
+
+    s3.fail("PUT", "big.h5")
+    send("shards/big.h5")
+    assert sum(method == "PUT" and path.endswith("big.h5") for method, path, _ in s3.requests) > 3  # parts, one twice
+    with place.whole("shards/big.h5") as path, path.open("rb") as file:
+        assert [file.read(1_000_000) for _ in range(40)] == [bytes([number]) * 1_000_000 for number in range(40)]
+    s3.fail("PUT", "lost.h5", times=1000)
+    with pytest.raises(StoreError, match=r"shards/lost\.h5"):
+        send("shards/lost.h5")
+    assert keys(url) == ["shards/big.h5"]
+    assert "Uploads" not in boto3.client("s3").list_multipart_uploads(Bucket="bucket")
+
+
 def test_a_failed_upload_leaves_neither_shard_nor_ticket(s3, url, impatient):
     s3.fail("PUT", "shards/a.json", times=1000)
     with pytest.raises(StoreError, match=r"shards/a.json"):
