@@ -44,7 +44,7 @@ class Source(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="name of the adapter: celeba-spoof, folder, ...")
-    root: str = Field(description="folder of the dataset")
+    root: str = Field(description="folder or URL of the dataset")
     dataset: str | None = Field(None, description="its name in the store; needed to tell two folders of one kind apart")
 
 
@@ -62,7 +62,7 @@ def build_depth(
 
     Args:
         sources: the datasets; together they are the whole content of the store.
-        store: folder of the store; it is made where it does not exist.
+        store: folder or URL of the store; it is made where it does not exist.
         config: how samples are made.
         dask: where they are made.
         checksum: compare files by content even where size and time are the same; reads every file.

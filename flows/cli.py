@@ -47,7 +47,9 @@ app.add_typer(train_app)
 app.add_typer(models_app)
 app.add_typer(prefect_app)
 
-StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="folder of a store; STORE@N opens snapshot N")]
+StoreArgument = Annotated[
+    str, typer.Argument(metavar="STORE", help="folder or URL of a store; STORE@N opens snapshot N")
+]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="folder to write")]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="worker processes; default: one a core")]
 SeedOption = Annotated[int, typer.Option(help="everything random follows from it")]
@@ -137,7 +139,7 @@ def build(
     sources: Annotated[
         list[str], typer.Argument(metavar="NAME[:DATASET]=ROOT...", help="datasets, as celeba-spoof=/data/CelebA")
     ],
-    store: Annotated[str, typer.Option(help="folder of the store; made where it does not exist")],
+    store: Annotated[str, typer.Option(help="folder or URL of the store; made where it does not exist")],
     config: Annotated[Path | None, typer.Option(help="YAML file of build settings; options below win over it")] = None,
     store_format: Annotated[Format | None, typer.Option("--format", help="default: hdf5")] = None,
     views: Annotated[

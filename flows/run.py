@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.settings import settings
+from storage.snapshot import parse_store
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
 from tasks.plan import EVERYTHING
@@ -66,6 +67,7 @@ def run_build(
     dry_run: bool = False,
 ) -> "BuildSummary | None":
     """Run the build-depth flow and print its summary; with `dry_run` only say what it would do."""
+    parse_store(store)  # a URL with credentials is refused before Prefect keeps it
     parsed = parse_sources(sources)
     if dry_run:
         from tasks.sources import scan
@@ -145,6 +147,7 @@ def show_build(summary: "BuildSummary") -> None:
 
 def run_pretrain(store: str, out: Path, options: dict[str, Any]) -> str:
     """Run the pretrain-gan flow."""
+    parse_store(store)  # a URL with credentials is refused before Prefect keeps it
     from flows.api import prefect_api
     from flows.train import pretrain_gan
     from training.pretrain import PretrainConfig
@@ -158,6 +161,7 @@ def run_pretrain(store: str, out: Path, options: dict[str, Any]) -> str:
 
 def run_finetune(store: str, out: Path, options: dict[str, Any]) -> str:
     """Run the finetune flow."""
+    parse_store(store)  # a URL with credentials is refused before Prefect keeps it
     from flows.api import prefect_api
     from flows.train import finetune
     from training.finetune import FinetuneConfig
@@ -171,6 +175,7 @@ def run_finetune(store: str, out: Path, options: dict[str, Any]) -> str:
 
 def run_evaluate(store: str, model: Path, out: Path, split: str, options: dict[str, Any]) -> "Evaluation":
     """Run the evaluate flow (options: its other parameters) and print its figures."""
+    parse_store(store)  # a URL with credentials is refused before Prefect keeps it
     from flows.api import prefect_api
     from flows.train import evaluate
 

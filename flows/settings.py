@@ -1,4 +1,4 @@
-"""The one place that reads the environment.
+"""The one place that reads the environment, but for what concerns stores behind URLs (storage/settings.py).
 
 Everything below it receives plain values. Each setting can be given as `PSEUDODEPTH_<NAME>`.
 """

@@ -1,5 +1,8 @@
 """The build flow from one bucket into another: real Prefect, real Dask workers, a real S3 server."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import boto3
@@ -15,6 +18,7 @@ from tests.fixtures.object_store import SECRET, S3Server, upload
 from tests.fixtures.photos import ASTRONAUT, GRACE_HOPPER, photo
 from tests.fixtures.trees import save
 
+ROOT = Path(__file__).parents[2]
 DATA, STORE = "s3://bucket/flow/data", "s3://bucket/flow/store"
 
 
@@ -52,3 +56,25 @@ def test_a_bucket_becomes_a_store_in_a_bucket_and_is_refreshed(
     objects = boto3.client("s3").list_objects_v2(Bucket="bucket", Prefix="flow/store/")["Contents"]
     assert not [item["Key"] for item in objects if "probe" in item["Key"]]
     assert all(fault.times == 0 for fault in s3.faults)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build", f"folder=s3://tester:{SECRET}@bucket/data", "--store", "store"],
+        ["build", "folder=.", "--store", f"s3://tester:{SECRET}@bucket/store"],
+        ["pretrain", f"s3://tester:{SECRET}@bucket/store@3", "--out", "out"],
+        ["verify", f"s3://bucket/store?token={SECRET}"],
+    ],
+)
+def test_credentials_in_a_url_are_refused_before_any_work_and_not_repeated(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    home = {"PREFECT_HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", "from flows.cli import main; main()", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=home, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "must not hold credentials" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert SECRET not in done.stdout + done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
