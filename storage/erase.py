@@ -67,8 +67,9 @@ def forget(store_url: str | Path, *, subject: str | None = None, path: str | Non
     """Remove every trace of a subject, or of the media whose path matches a pattern, then scan what is left.
 
     A new snapshot without them is committed; then every older snapshot that lists a shard with them goes, with these
-    shards, and every orphan, for it may show them. A kill in between leaves a whole store; run it again to end it. The
-    dataset itself is not touched: while the files lie there, the next build brings them back.
+    shards, orphans among them, and every half of a shard, for it may show them. A kill in between leaves a whole store;
+    run it again to end it. The dataset itself is not touched: while the files lie there, the next build brings them
+    back.
 
     Raises StoreBusy while a build is running, StoreError if nothing matches or the store cannot be read.
     """
@@ -78,9 +79,11 @@ def forget(store_url: str | Path, *, subject: str | None = None, path: str | Non
     with removal_lock(store.root):
         snapshots = all_snapshots(store)
         shards = {shard.name: shard for snapshot in snapshots for shard in snapshot.shards}
-        lost = orphans(store.root, snapshots)
+        lost = set(orphans(store.root, snapshots))
         lists = {name: snapshots[-1].media_of(shard) for name, shard in shards.items()}
-        lists |= dict(_orphan_lists(snapshots[-1], lost))
+        for shard, media in _complete_orphans(snapshots[-1], sorted(lost)):
+            shards[shard.name], lists[shard.name] = shard, media
+        lost -= files_of(shards.values())  # halves of shards: nobody can say whom they show
         hit = {name: found for name, table in lists.items() if len(found := table.filter(who.rows(table)))}
         current = snapshots[-1]
         ignored = _mentioned(current, who, hit)
@@ -95,7 +98,7 @@ def forget(store_url: str | Path, *, subject: str | None = None, path: str | Non
         done.snapshot = current.number
         old = [s for s in snapshots if s.number != current.number and (_lists(s, hit) or _mentioned(s, who, hit))]
         stay = files_of(shard for s in [*snapshots, current] if s not in old for shard in s.shards)
-        gone = files_of(shard for name, shard in shards.items() if name in hit) | set(lost)
+        gone = files_of(shard for name, shard in shards.items() if name in hit) | lost
         done.removed = [snapshot_file(s.number) for s in old]
         done.removed += sorted(gone - stay, key=tickets_first)
         for file in done.removed:
@@ -107,13 +110,13 @@ def forget(store_url: str | Path, *, subject: str | None = None, path: str | Non
     return done
 
 
-def _orphan_lists(snapshot: Snapshot, files: Iterable[str]) -> Iterator[tuple[str, pa.Table]]:
-    """The lists of complete shards that no snapshot lists; the others are removed unread."""
+def _complete_orphans(snapshot: Snapshot, files: Iterable[str]) -> Iterator[tuple[ShardInfo, pa.Table]]:
+    """Shards that no snapshot lists, such as a killed build leaves, with their lists of media."""
     for file in files:
         if file.startswith(f"{SHARDS}/") and file.endswith(".json"):
-            name = Path(file).stem
             try:
-                yield name, snapshot.media_of(read_ticket(snapshot.root, name))
+                shard = read_ticket(snapshot.root, Path(file).stem)
+                yield shard, snapshot.media_of(shard)
             except Damaged:
                 continue
 
