@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 from storage.schema import LIVE, SPOOF
@@ -65,7 +65,7 @@ def scan(root: Path, dataset: str = "celeba-spoof") -> Scan:
     media = MediaTable(dataset)
     for file, box in _with_boxes(root, _pictures(root, ignored)):
         entry = labels.pop(file.path, None)
-        _, folder_split, subject, kind_folder, _ = file.parts
+        _, folder_split, subject, kind_folder, _ = file.path.split("/")
         label = _LABELS[kind_folder]
         if entry is None:
             if folder_split in listed:
@@ -154,23 +154,20 @@ def _pictures(root: Path, ignored: list[tuple[str, str]]) -> Iterator[tuple[File
     for split in SPLITS:
         if not (root / "Data" / split).is_dir():
             continue
-        folder: tuple[str, ...] = ()
-        files: list[File] = []
-        for file in walk(root, ("Data", split), ignored):
-            if file.parts[:-1] != folder:
-                yield from _folder_pictures(files, ignored)
-                folder, files = file.parts[:-1], []
-            files.append(file)
-        yield from _folder_pictures(files, ignored)
+        for folder, files in groupby(walk(root, ("Data", split), ignored), key=lambda file: file.folder):
+            yield from _folder_pictures(folder, list(files), ignored)
 
 
-def _folder_pictures(files: list[File], ignored: list[tuple[str, str]]) -> Iterator[tuple[File, File | None]]:
-    boxes = {file.parts[-1]: file for file in files if file.parts[-1].endswith("_BB.txt")}
+def _folder_pictures(
+    folder: str, files: list[File], ignored: list[tuple[str, str]]
+) -> Iterator[tuple[File, File | None]]:
+    in_place = folder.count("/") == 3 and folder.rpartition("/")[2] in _LABELS
+    boxes = {file.name: file for file in files if file.name.endswith("_BB.txt")}
     for file in files:
-        name = file.parts[-1]
+        name = file.name
         if name in boxes:
             continue
-        if len(file.parts) != 5 or file.parts[3] not in _LABELS or name.startswith("."):
+        if not in_place or name.startswith("."):
             ignored.append((file.path, "not at Data/<split>/<subject>/{live,spoof}/<picture>"))
         elif file.suffix not in _SUFFIXES:
             ignored.append((file.path, "not a .jpg or .png"))

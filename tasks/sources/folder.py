@@ -48,8 +48,8 @@ def scan(root: Path, dataset: str = "folder") -> Scan:
     for split in present:
         for file in walk(root, (split,), ignored):
             kind = "image" if file.suffix in IMAGE_SUFFIXES else "video" if file.suffix in VIDEO_SUFFIXES else ""
-            below = file.parts[1:-1]
-            if file.parts[-1].startswith("."):
+            below = file.path.split("/")[1:-1]
+            if file.name.startswith("."):
                 ignored.append((file.path, "hidden file"))
             elif not kind:
                 ignored.append((file.path, "neither a picture nor a video by its ending"))

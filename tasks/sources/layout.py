@@ -152,7 +152,7 @@ def _scan_folder(root: Path, folder: str, layout: Layout, rule: Rule, media: Med
     named = 0
     for file, beside in _with_side_files(root, folder, layout, skipped, ignored):
         found = match(file.path)
-        if file.parts[-1].startswith("."):
+        if file.name.startswith("."):
             ignored.append((file.path, "hidden file"))
             continue
         if found is None:
@@ -217,7 +217,7 @@ def _with_side_files(
     elsewhere: dict[str, File] = {}
     if layout.track.folder and (root / layout.track.folder).is_dir():
         elsewhere = {file.path: file for file in walk(root, tuple(layout.track.folder.split("/")), ignored)}
-    for _, group in groupby(files, key=lambda file: file.parts[:-1]):
+    for _, group in groupby(files, key=lambda file: file.folder):
         here = list(group)
         beside = {file.path: file for file in here if file.suffix == ending}
         yield from ((file, beside | elsewhere) for file in here if file.suffix != ending)

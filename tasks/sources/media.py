@@ -72,20 +72,25 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file below a root, as its parts: `("train", "live", "a.jpg")`."""
+    """One file; `path` is below its root, with forward slashes."""
 
-    parts: tuple[str, ...]
+    path: str
     entry: os.DirEntry[str] | RemoteEntry
 
     @property
-    def path(self) -> str:
-        """The path below the root, with forward slashes."""
-        return "/".join(self.parts)
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.entry.name
+
+    @property
+    def folder(self) -> str:
+        """The path of the folder that it lies in."""
+        return self.path[: -len(self.entry.name) - 1]
 
     @property
     def suffix(self) -> str:
         """Lower-case ending with its dot, or an empty string."""
-        return os.path.splitext(self.parts[-1])[1].lower()
+        return os.path.splitext(self.entry.name)[1].lower()
 
     def stat(self) -> tuple[int, int]:
         """Size in bytes and time of change in ns; asked of media only, a side file's is not worth the call."""
@@ -120,22 +125,21 @@ def walk(
         except OSError as error:
             raise BuildError(f"{folder}: this folder cannot be listed ({error.strerror}); make it readable") from error
         folders = []
+        above = "".join(f"{part}/" for part in here)
         for entry in entries:
             if not _is_text(entry.name):
-                ignored.append((ascii("/".join((*here, entry.name))), _NOT_TEXT))
+                ignored.append((ascii(above + entry.name), _NOT_TEXT))
             elif _is_folder(entry):
                 if not enter(entry.name):
                     continue
                 real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real_here, entry.name)
                 if real in seen or real_here.startswith(os.path.join(real, "")):
-                    ignored.append(
-                        ("/".join((*here, entry.name)), "a folder that was already listed, or a link to one")
-                    )
+                    ignored.append((above + entry.name, "a folder that was already listed, or a link to one"))
                     continue
                 seen.add(real)
                 folders.append(((*here, entry.name), real))
             else:
-                yield File((*here, entry.name), entry)
+                yield File(above + entry.name, entry)
         stack.extend(reversed(folders))
 
 
@@ -152,7 +156,7 @@ def _walk_remote(
         elif not any(tuple(folders[:n]) in left for n in range(1, len(folders) + 1)):
             shut = next((n for n in range(1, len(folders) + 1) if not enter(folders[n - 1])), None)
             if shut is None:
-                yield File((*parts, *folders, entry.name), entry)
+                yield File("/".join((*parts, path)), entry)
             else:
                 left.add(tuple(folders[:shut]))
 
