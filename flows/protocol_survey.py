@@ -60,6 +60,7 @@ def _entry(protocol: Protocol, selection: Selection, label: np.ndarray) -> dict[
         "name": protocol.name,
         "title": protocol.title,
         "source": protocol.source,
+        "datasets": protocol.datasets,
         "metric": protocol.metric.name,
         "level": protocol.metric.level,
         "apcer": protocol.metric.apcer,

@@ -126,6 +126,7 @@ def test_protocols_says_which_a_store_serves_and_what_the_others_lack(call, stor
     assert found["casia-fasd"]["train"] == {"live": 6, "spoof": 6}
     assert found["casia-fasd"]["dev"] == {"live": 2, "spoof": 2}
     assert found["casia-fasd"]["test"] == {"live": 8, "spoof": 8}
+    assert found["casia-replay.casia-to-replay"]["datasets"] == ["casia-fasd", "replay-attack"]
     assert found["casia-replay.casia-to-replay"]["missing"] == ["test: no samples of replay-attack"]
     _, out, _ = call("protocols", store)
     assert "casia-fasd" in out
