@@ -19,6 +19,7 @@ from storage.dataset import DepthDataset
 from storage.erase import forget
 from storage.errors import Damaged, SnapshotConflict, StoreError
 from storage.place import place_of
+from storage.remote_url import redacted
 from storage.snapshot import Store, open_snapshot
 from storage.verify import verify
 from storage.writer import existing_shard, shard_writer
@@ -310,6 +311,22 @@ def test_a_url_with_credentials_is_refused_without_repeating_them(url):
     with pytest.raises(StoreError, match="must not hold credentials") as error:
         open_snapshot(url)
     assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"cannot open https://me:{SECRET}@host/x",
+        f"403 for https://a.blob.core.windows.net/c/x?sv=2025&sig={SECRET}&se=1",
+        f"GET /x?X-Amz-Credential=me&X-Amz-Signature={SECRET}",
+        f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={SECRET};EndpointSuffix=core",
+    ],
+)
+def test_what_a_library_says_is_shown_without_its_secrets(text):
+    shown = redacted(f"first line\n{text}")
+    assert SECRET not in shown
+    assert "***" in shown
+    assert shown.startswith("first line ")
 
 
 def test_credentials_are_nowhere_in_a_store_or_its_errors(s3, url, impatient, tmp_path):
