@@ -373,12 +373,13 @@ class Ours(Peer):
         self.data = DepthDataset(folder)
         self.n = len(self.data)
         self.batch = self.data.empty_batch(BATCH)
+        self.threads = DepthLoader(DepthStream(self.data, BATCH))
 
     def read(self, numbers, batch):
         self.data.read(numbers, self.batch)
 
     def loader(self, n, seed):
-        for batch in DepthLoader(DepthStream(self.data, BATCH, seed=seed), threads=WORKERS):
+        for batch in self.threads:
             yield len(batch.label)
 
 

@@ -117,6 +117,11 @@ class DepthDataset(Dataset[dict[str, Any]]):
             parts["mask"] = mask
         return [dict(zip(parts, item, strict=True)) for item in zip(*parts.values(), strict=True)]
 
+    @property
+    def image_codec(self) -> str:
+        """How the first item's image is stored: raw, png or jpeg; raw if there is no item."""
+        return self._opened(int(self._shard[0])).reader.index.image_codec if len(self) else "raw"
+
     def empty_batch(self, n: int, *, pin: bool = False) -> Batch:
         """Room for n items, to be filled by `read`."""
         if not len(self):

@@ -1,7 +1,7 @@
 """Threads that fill a ring of reused batches: what reaches a trainer costs little more than the copy of its bytes.
 
 DataLoader's workers put every batch into fresh shared memory, whose page faults cost ~200 us a sample of 200 KB: ten
-times the read. Copies, checksums and the decoders of JPEG and zstd release the interpreter lock, so threads suffice.
+times the read. Checksums and the decoders of JPEG and zstd release the interpreter lock, so threads suffice.
 """
 
 from collections import deque
@@ -25,7 +25,7 @@ def ring_batches(
     *,
     ring: int = 4,
     keep: int = 1,
-    threads: int = 2,
+    threads: int | None = None,
     pin: bool | None = None,
 ) -> Iterator[Batch]:
     """Batches of the given item numbers, each at most `batch_size` long, in the given order.
@@ -33,21 +33,31 @@ def ring_batches(
     They live in `ring` buffers, which are all the memory that is ever taken. A batch is valid until `keep` more have
     been asked for, then its buffer is filled anew: copy what is to last longer, and keep 2 where a copy to a device
     runs on beside the next request. The other `ring - keep` buffers are read ahead by `threads`.
-    pin: page-locked buffers; by default where there is a CUDA device.
+    threads: by default two, or one for raw images, whose copy is bound by memory: a second thread only waits for the
+    interpreter lock (27 us of CPU a sample become 36). pin: page-locked buffers; by default where there is CUDA.
 
     An error of a thread is raised in place of its batch, after all batches before it. Closing the iterator (or leaving
     its loop) ends the threads. Raises StoreError for options that make no sense.
     """
+    buffers, threads = _ring(data, batch_size, ring, keep, threads, pin)
+    return _fill(data, iter(batches), buffers, keep, threads)
+
+
+def _ring(
+    data: DepthDataset, batch_size: int, ring: int, keep: int, threads: int | None, pin: bool | None
+) -> tuple[list[Batch], int]:
+    """The buffers and the number of threads."""
+    threads = (1 if data.image_codec == "raw" else 2) if threads is None else threads
     if not 1 <= keep < ring or threads < 1:
         raise StoreError(f"ring {ring}, keep {keep}, threads {threads}: expected ring > keep >= 1 and a thread or more")
     pin = torch.cuda.is_available() if pin is None else pin
-    return _fill(data, iter(batches), batch_size, ring, keep, threads, pin)
+    return [data.empty_batch(batch_size, pin=pin) for _ in range(ring)], threads
 
 
 def _fill(
-    data: DepthDataset, batches: Iterator[np.ndarray], batch_size: int, ring: int, keep: int, threads: int, pin: bool
+    data: DepthDataset, batches: Iterator[np.ndarray], ring: list[Batch], keep: int, threads: int
 ) -> Iterator[Batch]:
-    free = [data.empty_batch(batch_size, pin=pin) for _ in range(ring)]
+    free = list(ring)
     ahead: deque[tuple[Future[Batch], Batch]] = deque()
     lent: deque[Batch] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="depth-loader") as pool:
@@ -70,26 +80,34 @@ def _fill(
 class DepthLoader:
     """The batches of a stream by `ring_batches`, which says how long a batch is valid; the options are the same.
 
-    Iterating moves the stream: its epoch, `state_dict` and `load_state_dict` are those of the batches handed over, not
-    of those read ahead.
+    The ring is kept from epoch to epoch (to touch fresh memory costs as much as to read a raw store), so the beginning
+    of an epoch ends the last batches of the one before. Iterating moves the stream: its epoch, `state_dict` and
+    `load_state_dict` are those of the batches handed over, not of those read ahead.
     """
 
     def __init__(
-        self, stream: DepthStream, *, ring: int = 4, keep: int = 1, threads: int = 2, pin: bool | None = None
+        self, stream: DepthStream, *, ring: int = 4, keep: int = 1, threads: int | None = None, pin: bool | None = None
     ) -> None:
-        self.stream = stream
-        self._options: dict[str, Any] = {"ring": ring, "keep": keep, "threads": threads, "pin": pin}
+        """Raises StoreError for options that make no sense."""
+        self.stream, self._keep = stream, keep
+        self._ring, self._threads = _ring(stream.data, stream.order.batch_size, ring, keep, threads, pin)
+        self._busy = False
 
     def __len__(self) -> int:
         """Batches that are left of this epoch, for this rank."""
         return len(self.stream)
 
     def __iter__(self) -> Iterator[Batch]:
-        stream = self.stream
-        for batch in ring_batches(stream.data, stream.batches(), stream.order.batch_size, **self._options):
-            stream.advance()
-            yield batch
-        stream.finish()
+        if self._busy:
+            raise StoreError("this loader is being iterated over already; close that iterator, or make another loader")
+        stream, self._busy = self.stream, True
+        try:
+            for batch in _fill(stream.data, iter(stream.batches()), self._ring, self._keep, self._threads):
+                stream.advance()
+                yield batch
+            stream.finish()
+        finally:
+            self._busy = False
 
     def state_dict(self) -> dict[str, Any]:
         """The stream's state."""

@@ -218,7 +218,14 @@ def test_an_error_of_a_thread_comes_in_place_of_its_batch(tmp_path):
 def test_options_that_make_no_sense_are_refused(store):
     for options in ({"ring": 1}, {"keep": 4}, {"keep": 0}, {"threads": 0}):
         with pytest.raises(StoreError, match="ring"):
-            next(iter(DepthLoader(stream_of(store), **options)))
+            DepthLoader(stream_of(store), **options)
+    loader = DepthLoader(stream_of(store))
+    first = iter(loader)
+    next(first)
+    with pytest.raises(StoreError, match="iterated over already"):
+        next(iter(loader))
+    first.close()
+    assert next(iter(loader)).index.shape == (4,)
     with pytest.raises(StoreError, match="depth_size"):
         DepthStream(DepthDataset(store, depth_size=8), 4)
     data = DepthDataset(store)
