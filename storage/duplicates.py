@@ -19,7 +19,7 @@ from storage.snapshot import Snapshot
 
 _SIDE, _LOW = 32, 16  # px of the reduced picture, frequencies a side
 _WORDS = _LOW * _LOW // 64
-_READ = 256  # pictures at a time: 40 MB
+_READ = 16  # pictures at a time: 0.24 ms a picture; 256 at a time take 0.83, for fresh memory
 _MOST = 1 << 22  # pairs compared at a time: 128 MB of bits
 MAX_BITS = 15  # with 16 bands of 16 bits, two hashes that differ in 15 bits or fewer agree in one whole band
 
@@ -130,9 +130,12 @@ def hash_images(images: np.ndarray) -> np.ndarray:
     """(n, H, W, 3) uint8 RGB -> (n, 4) uint64."""
     from scipy.fft import dctn
 
-    grey = images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)  # (n, H, W)
-    rows, columns = (_area(size) for size in grey.shape[1:])
-    small = np.einsum("ih,nhw,jw->nij", rows, grey, columns, optimize=True)  # (n, 32, 32)
+    n, height, width, _ = images.shape
+    rows, columns = _area(height), _area(width)
+    # rows first: what is left is a seventh, and all of it is linear
+    bands = rows @ images.reshape(n, height, width * 3).astype(np.float32)  # (n, 32, W * 3)
+    grey = bands.reshape(n, _SIDE, width, 3) @ np.array([0.299, 0.587, 0.114], np.float32)  # (n, 32, W)
+    small = grey @ columns.T  # (n, 32, 32)
     low = dctn(small, axes=(1, 2), norm="ortho")[:, :_LOW, :_LOW].reshape(len(images), -1)
     low[:, 0] = 0  # brightness is no sign of a picture
     bits = low > np.median(low, axis=1, keepdims=True)
