@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXTRAS ?= dev
 
-.PHONY: setup demo test lint bench bench-prnet bench-store clean
+.PHONY: setup demo test lint bench bench-prnet bench-scan bench-store clean
 
 setup: $(READY)
 
@@ -25,13 +25,16 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: bench-prnet bench-store
+bench: bench-prnet bench-scan bench-store
 
 # mosaicml-streaming comes without its dependencies: it asks for numpy < 2.2, and works without
 bench-store: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "mosaicml-streaming>=0.13,<0.14"
 	$(BIN)/python benchmarks/store.py --json bench-store.json
+
+bench-scan: $(READY)
+	$(BIN)/python benchmarks/scan.py
 
 bench-prnet: $(READY)
 	$(BIN)/python benchmarks/prnet.py

@@ -1,5 +1,6 @@
 """The datasets of pictures, and those whose labels or splits are in lists, row by row."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,29 @@ def test_cefa_challenge_copy_takes_labels_from_its_lists(tmp_path: Path) -> None
     (tmp_path / "4@3_train.txt").write_text("dev/003000 0")
     with pytest.raises(BuildError, match=r"4@3_train.txt: dev/003000 has another label here than in an earlier list"):
         scan("cefa", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        ("siw-m", datasets.siw_m),
+        ("siw-mv2", datasets.siw_mv2),
+        ("rose-youtu", datasets.rose_youtu),
+        ("lcc-fasd", datasets.lcc_fasd),
+        ("casia-surf", lambda root: datasets.casia_surf(root, challenge=True)),
+        ("casia-surf", lambda root: datasets.casia_surf(root, challenge=False) / "Data"),
+        ("cefa", datasets.cefa),
+        ("cefa", datasets.cefa_challenge),
+        ("3dmad", datasets.mad3d),
+        ("wmca", datasets.wmca),
+    ],
+)
+def test_a_root_that_is_a_level_too_high_names_the_right_one(
+    tmp_path: Path, name: str, build: Callable[[Path], Path]
+) -> None:
+    right = build(tmp_path / "download" / "the_dataset")
+    with pytest.raises(
+        BuildError, match=f"does not hold .*; found the_dataset. Did you mean {tmp_path}/download/the_d"
+    ):
+        scan(name, tmp_path / "download")
+    assert len(scan(name, right).media) > 0
