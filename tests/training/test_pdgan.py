@@ -228,6 +228,22 @@ def test_classifiers_logit_rises_for_live():
     assert training.network(live.image).mean() > 0
 
 
+def test_mixed_precision_steps_near_full_precision():
+    got = {}
+    for precision in ("32", "bf16"):
+        learner = PDGANLearner(Generator(32), PDGANConfig(depth_size=32, critic_every=1), seed=0)
+        loop = LoopConfig(precision=precision)
+        fabric = make_fabric(TrainConfig(device="cpu", loop=loop))
+        got[precision] = Training(learner, learner.generator, fabric, loop, seed=0).update(
+            [batch_of()], Moment(6, 5, 1)
+        )
+        assert {p.dtype for p in learner.nets.parameters()} == {torch.float32}
+    assert got["bf16"].keys() == got["32"].keys()
+    assert got["bf16"] != got["32"]
+    for name in ("g_l1", "g_adversarial", "g_class", "d_stored", "d_generated"):
+        assert got["bf16"][name] == pytest.approx(got["32"][name], rel=0.2), name
+
+
 def test_the_second_head_learns_types_with_the_same_weight_and_is_not_scored():
     learner = ClassifierLearner(Classifier(kinds=2), ClassifierConfig(), seed=0)
     batch = batch_of(8)

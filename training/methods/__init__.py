@@ -13,8 +13,7 @@ from importlib import import_module
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import pyarrow as pa
-import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -119,14 +118,6 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Optimising(Settings):
-    """Settings of a method with one optimiser."""
-
-    epochs: int = Field(default=30, ge=1)
-    lr: float = Field(default=1e-4, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-
-
 S = TypeVar("S", bound=Settings)
 
 
@@ -184,8 +175,3 @@ def get_method(name: str) -> Method[Any]:
 def parameters(network: nn.Module) -> int:
     """How many weights are learnt."""
     return sum(p.numel() for p in network.parameters())
-
-
-def device_of(network: nn.Module) -> torch.device:
-    """Where its weights are."""
-    return next(network.parameters()).device
