@@ -167,8 +167,7 @@ def _package(name: str) -> Any:  # noqa: ANN401 - a module
         return import_module(name)
     except ImportError as error:
         raise TrainingError(
-            f"loop.track has {name!r}, which cannot be imported ({error}): pip install 'pseudodepth[{name}]', or leave it "
-            "out"
+            f"loop.track has {name!r}, not to be imported ({error}): install 'pseudodepth[{name}]', or leave it out"
         ) from error
 
 

@@ -56,5 +56,5 @@ def test_a_tracker_that_is_not_installed_is_named_before_training(store, tmp_pat
     try:
         import wandb  # noqa: F401
     except ImportError:
-        with pytest.raises(TrainingError, match=r"pip install 'pseudodepth\[wandb\]'"):
+        with pytest.raises(TrainingError, match=r"install 'pseudodepth\[wandb\]'"):
             finetune(str(store), tmp_path, config, lambda *call: pytest.fail("trained first"))
