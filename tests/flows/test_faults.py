@@ -3,18 +3,21 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 import pytest
 from distributed import Client
 from PIL import Image
+from prefect.client.orchestration import get_client
 
 from flows.build_depth import Source, build_depth
 from flows.build_summary import BuildSummary
@@ -149,3 +152,60 @@ def test_a_build_on_a_cluster_whose_scheduler_dies_says_so_and_the_next_run_cont
     assert finished
     assert shard_sums(store) == undisturbed
     assert (verify(str(store)).problems, verify(str(store)).orphans) == ([], [])
+
+
+@pytest.mark.slow
+def test_a_server_that_stops_and_starts_again_costs_a_build_nothing(
+    simulated: Path, undisturbed: dict[str, str], tmp_path: Path
+) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")}
+    (tmp_path / "prefect").mkdir()
+    servers: list[subprocess.Popen[bytes]] = []
+
+    def start_server() -> None:
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        output = subprocess.DEVNULL
+        servers.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True))
+
+    def answers() -> bool:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5):
+                return True
+        except OSError:
+            return False
+
+    store = tmp_path / "store"
+
+    def stop_and_start() -> None:
+        while not list(store.glob("shards/*.json")):
+            time.sleep(0.05)
+        os.killpg(servers[0].pid, signal.SIGKILL)
+        time.sleep(5)
+        start_server()
+
+    start_server()
+    try:
+        while not answers():
+            assert servers[0].poll() is None
+            time.sleep(0.5)
+        disturber = threading.Thread(target=stop_and_start)
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+            disturber.start()
+            summary = run(simulated, store, DaskConfig(workers=2))
+            disturber.join()
+            assert len(servers) == 2
+            assert summary.committed
+            with get_client(sync_client=True) as client:
+                states = {flow_run.state.name for flow_run in client.read_flow_runs()}
+        assert states == {"Completed"}
+        assert shard_sums(store) == undisturbed
+    finally:
+        for server in servers:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+            server.wait()

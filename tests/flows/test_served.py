@@ -8,15 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
 from flows.deployments import call_here, entrypoints, parse_parameters, start_deployment
 from storage.snapshot import Store
+from storage.verify import verify
 from tasks.errors import BuildError
 from tests.fixtures.balls import FAST, FAST_PDGAN
 from tests.fixtures.photos import PHOTOS, photo
@@ -142,6 +145,51 @@ def test_a_deployment_is_started_by_its_name_alone(served: tuple[Path, str], api
         start_deployment("build-death", {}, wait=False)
     with pytest.raises(BuildError, match=r"refused.*sources"):
         start_deployment("build-depth", {"sources": "x", "store": str(folder / "s")}, wait=False)
+
+
+@pytest.mark.slow
+def test_a_cancelled_run_stops_its_workers_and_the_next_one_continues(
+    served: tuple[Path, str], api: str, simulated: Path
+) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelling
+
+    folder, _ = served
+    store = folder / "cancelled"
+    parameters = {
+        "sources": [{"name": "celeba-spoof", "root": str(simulated)}],
+        "store": str(store),
+        "config": {"shard_samples": 10},
+        "dask": {"workers": 2},
+    }
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("build-depth/build-depth")
+        run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+        wait_for("a first shard", lambda: list(store.glob("shards/*.json")))
+        assert dask_workers()
+        client.set_flow_run_state(run.id, Cancelling())
+        wait_for("the end of its workers", lambda: not dask_workers(), MINUTES)
+        wait_for("its state", lambda: client.read_flow_run(run.id).state.is_cancelled(), MINUTES)
+    finished = {path.stem for path in store.glob("shards/*.json")}
+    assert not list(store.glob("snapshots/*"))
+    again = start_deployment("build-depth", parameters, wait=True)
+    assert again is not None
+    assert again.state == "Completed"
+    snapshot = Store(store).current()
+    assert snapshot.counts["rows"] + snapshot.counts["rejects"] == 120
+    assert finished <= {shard.name for shard in snapshot.shards}
+    found = verify(str(store))
+    assert (found.problems, found.orphans) == ([], [])
+
+
+def dask_workers() -> list[psutil.Process]:
+    """Worker processes below this one, whoever started them."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "multiprocessing-fork" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def test_without_an_api_the_flow_is_called_here_with_checked_parameters(tmp_path: Path, prefect_server: None) -> None:
