@@ -48,8 +48,8 @@ class StoreConfig(BaseModel):
         """The depth codec with the default filled in: lossless in every case.
 
         Beside raw images LZ4, beside others packed. Of 224x224 samples, two thirds of them spoofs, a raw store takes
-        155 KB a sample with LZ4, 153 packed and 167 with raw depth; the depth adds 4, 18 and 1 us to what an image
-        takes to read, which is 14 us raw and 200 JPEG (docs/benchmarks.md).
+        155 KB a sample with LZ4, 153 packed and 167 with raw depth; the depth adds 7, 18 and 1 us to what an image
+        takes to read, which is 20 us raw and 230 JPEG (docs/benchmarks.md).
         """
         if self.format == "parquet":
             return "png"
