@@ -17,6 +17,7 @@ from training.metrics import Scores
 from training.splits import Rows, split_train_dev
 
 BATCH = 64
+SHIPPED_LINEAGE = ("config_digest", "models")
 LEAST_QUANTILE = 0.01  # of the live dev crops' sharpness; half of it is where a face counts as blurred
 
 
@@ -44,13 +45,13 @@ class DevCrops:
 
     @property
     def lineage(self) -> dict[str, Any]:
-        """What the store is made of and with."""
-        return self.data.snapshot.lineage
+        """What the store was made with. A snapshot also lists its people, machines and roots: these are not shipped."""
+        return {key: self.data.snapshot.lineage[key] for key in SHIPPED_LINEAGE if key in self.data.snapshot.lineage}
 
     @property
     def detector_sha256(self) -> str:
         """Of the weights of the detector that cut the crops; "" where none did."""
-        return str(self.lineage.get("models", {}).get("detector", {}).get("weights_sha256", ""))
+        return str(self.data.snapshot.lineage.get("models", {}).get("detector", {}).get("weights_sha256", ""))
 
     @property
     def datasets(self) -> list[str]:

@@ -67,10 +67,12 @@ def test_int8_has_thresholds_of_its_own_and_says_what_it_costs(trained, exported
 
 
 def test_the_graph_has_nothing_of_this_machine_in_it(exported, trained, tmp_path):
-    text = (exported / "model.onnx").read_bytes()
-    assert b"site-packages" not in text
-    assert b".py" not in text
-    model = onnx.load_model_from_string(text)
+    model = onnx.load(str(exported / "model.onnx"))
+    for tensor in model.graph.initializer:
+        tensor.ClearField("raw_data")  # three bytes of weights may well spell .py
+    text = model.SerializeToString()
+    for words in (b"site-packages", b".py", str(tmp_path.parent).encode()):
+        assert words not in text
     assert [i.name for i in model.graph.input] == ["image"]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
     for name in ("model.json", "README.md"):  # people who were trained on are counted, not named
