@@ -48,8 +48,13 @@ CAMERAS = {
 }
 
 
-def expose(rng: np.random.Generator, camera: Camera, light: F32) -> NDArray[np.uint8]:
-    """Linear light (h,w,3) float32 -> the sRGB picture (h,w,3) uint8 before compression."""
+def expose(
+    rng: np.random.Generator, camera: Camera, light: F32, noise: np.random.Generator | None = None
+) -> NDArray[np.uint8]:
+    """Linear light (h,w,3) float32 -> the sRGB picture (h,w,3) uint8 before compression.
+
+    noise: what the sensor's noise is drawn from where the settings of `rng` stay the same, in a film; None: `rng`.
+    """
     from simulation.kernels import develop
 
     h, w = light.shape[:2]
@@ -69,8 +74,8 @@ def expose(rng: np.random.Generator, camera: Camera, light: F32) -> NDArray[np.u
         rng.uniform(*camera.vignette),
         rng.uniform(*camera.noise) * level,
         rng.uniform(*camera.shot) * level**0.5,
-        rng.standard_normal((h, w, 3), dtype=np.float32),
-        rng.standard_normal((h, w), dtype=np.float32),
+        (noise or rng).standard_normal((h, w, 3), dtype=np.float32),
+        (noise or rng).standard_normal((h, w), dtype=np.float32),
         _tone_curve(rng.uniform(*camera.contrast)),
         encoded,
     )

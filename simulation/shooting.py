@@ -111,7 +111,7 @@ def _present(rng: np.random.Generator, shot: Shot, seed: int, subject: Subject, 
     first = draw_scene(rng, subject, outdoor, share=(0.42, 0.60))
     seen = render(subject, first, _surroundings(rng, first, outdoor), with_depth=False)
     original = expose(rng, CAMERAS[str(rng.choice(["phone", "dslr"]))], seen.light)
-    source = Source(original, _oval(seen), _eyes(seen), seen.person)
+    source = Source(original, oval(seen), eyes(seen), seen.person)
     if shot.wearer is not None:
         wearer = _subject(shot.wearer, seed)
         scene_worn = draw_scene(rng, wearer, outdoor)
@@ -135,13 +135,15 @@ def _at_size(worn: Scene, scene: Scene) -> Scene:
     return replace(worn, size=scene.size, zoom=zoom, light=scene.light, pose=pose)
 
 
-def _oval(seen: Rendered) -> NDArray[np.float64]:
+def oval(seen: Rendered) -> NDArray[np.float64]:
+    """The face's contour (n, 2) px."""
     from tasks.aligners.facemesh import FACE_OVAL
 
     return seen.vertices[list(FACE_OVAL), :2].astype(np.float64)
 
 
-def _eyes(seen: Rendered) -> NDArray[np.float64]:
+def eyes(seen: Rendered) -> NDArray[np.float64]:
+    """The middles of both eyes (2, 2) px."""
     corners = seen.vertices[[33, 133, 362, 263], :2].astype(np.float64)
     return np.stack([corners[:2].mean(axis=0), corners[2:].mean(axis=0)])
 
