@@ -80,7 +80,7 @@ def simulate_film(path: Path, *, seconds: float, rate: int, seed: int, photo: Pa
 
     Raises what `film` and `tasks.write_video` raise.
     """
-    acts = []
+    acts: list[Act] = []
     with write_video(path, rate) as write:
         for frame in film(photo or packaged_photographs()[0], seconds=seconds, rate=rate, seed=seed):
             write(frame.image, len(acts) / rate)

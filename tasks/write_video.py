@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,7 +26,8 @@ def write_video(path: Path, rate: float) -> Iterator[Write]:
     """A function that appends an image (H, W, 3) uint8 RGB shown from so many seconds on; `path` says the format.
 
     Times ascend; an odd last row or column is left out, as the codecs demand. The file gets its name at the end; after
-    an exception, or without frames, nothing is left. Raises BuildError for an unknown format or a place that cannot be written.
+    an exception, or without frames, nothing is left. Raises BuildError for an unknown format or a place that cannot be
+    written.
     """
     import av
 
@@ -36,10 +37,13 @@ def write_video(path: Path, rate: float) -> Iterator[Write]:
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     last = -1
     try:
-        part.touch()  # FFmpeg would say only with the first frame that it cannot write here
-        with av.open(str(part), "w") as container:
+        with _named(path):
+            part.touch()  # FFmpeg would say only with the first frame that it cannot write here
+            container = av.open(str(part), "w")
+        with closing(container):
             per_second = Fraction(rate).limit_denominator(1000)
             stream = container.add_stream(codec, rate=per_second, options=_OPTIONS[codec])
+            assert isinstance(stream, av.VideoStream)
             stream.pix_fmt = pixel_format
             clock = _FINE if codec == "libx264" else 1 / per_second
             stream.codec_context.time_base = clock
@@ -52,14 +56,24 @@ def write_video(path: Path, rate: float) -> Iterator[Write]:
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
                 last = max(last + 1, round(seconds / clock))
                 frame.pts, frame.time_base = last, clock
-                container.mux(stream.encode(frame))
+                with _named(path):
+                    container.mux(stream.encode(frame))
 
             yield write
-            if last >= 0:
-                container.mux(stream.encode())
+            with _named(path):
+                if last >= 0:
+                    container.mux(stream.encode())
+                container.close()
         if last >= 0:
             part.rename(path)
-    except OSError as error:  # av.FFmpegError is one, where it comes of a file
-        raise BuildError(f"{path}: cannot write a video there ({error.strerror})") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """The file system's errors (FFmpeg raises them too), with the name that the user gave."""
+    try:
+        yield
+    except OSError as error:
+        raise BuildError(f"{path}: cannot write a video there ({error.strerror})") from error
