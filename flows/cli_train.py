@@ -1,5 +1,6 @@
 """`pseudodepth train`: any method on a store; and `--set`, by which training commands take all of their settings."""
 
+import copy
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +55,7 @@ def train(
     from training.train import train as run_training
 
     chosen = get_method(method)
-    options = overlaid({"protocol": protocol, "seed": seed}, sets)
+    options = overlaid(copy.deepcopy({**chosen.run, "protocol": protocol, "seed": seed}), sets)
     settings = chosen.settings.model_validate(options.pop("settings", {}))
     config = TrainConfig.model_validate(options)
     with progress_line(method, 0, "steps") as advance:

@@ -127,6 +127,7 @@ class Method(ABC, Generic[S]):
     name: str  # in model files and commands
     reference: str  # paper, arXiv number
     settings: type[S]
+    run: Mapping[str, Any] = {}  # what it asks of the run, laid under what a command asks: fields of TrainConfig
 
     @abstractmethod
     def epochs(self, settings: S) -> int:
@@ -159,6 +160,11 @@ class Method(ABC, Generic[S]):
 _WHERE = {
     "pdgan": "training.methods.pdgan_classifier:PDGAN",
     "pdgan-generator": "training.methods.pdgan:PDGANGenerator",
+    "pixelwise-depth": "training.methods.pixelwise:PixelwiseDepth",
+    "pixelwise-binary": "training.methods.pixelwise:PixelwiseBinary",
+    "deepixbis": "training.methods.deepixbis:DeePixBiS",
+    "cdcn": "training.methods.cdcn:CDCN",
+    "cdcn++": "training.methods.cdcn:CDCNPlusPlus",
 }
 METHODS = tuple(_WHERE)
 

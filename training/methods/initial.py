@@ -1,4 +1,4 @@
-"""What an encoder starts from: He initialisation, a pre-training, a trained model, or a ResNet-18 weights file."""
+"""What a network starts from: He initialisation, a pre-training, a trained model, or a published weights file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch import nn
 
 from training.checkpoint import load_json, load_state, load_weights
 from training.errors import TrainingError
-from training.methods.resnet import Encoder, from_torchvision, he_init
+from training.methods.backbone import Backbone, from_torchvision
+from training.methods.resnet import Encoder, he_init
 
 
-def initialise(model: nn.Module, encoder: Encoder, path: Path | None, seed: int) -> dict[str, Any]:
+def initialise(model: nn.Module, encoder: nn.Module, path: Path | None, seed: int) -> dict[str, Any]:
     """Fill `model` by He's rule and then from `path`; returns what it was ("init") and where from ("encoder").
 
     path is what `load_encoder` takes, or a folder of a model of the same shape: then all of it is loaded.
@@ -26,10 +27,10 @@ def initialise(model: nn.Module, encoder: Encoder, path: Path | None, seed: int)
     return load_encoder(encoder, path) or {"init": "he", "encoder": None}
 
 
-def load_encoder(encoder: Encoder, path: Path | None) -> dict[str, Any] | None:
+def load_encoder(encoder: nn.Module, path: Path | None) -> dict[str, Any] | None:
     """Fill an encoder from `path`; returns what that was, None where there is no path.
 
-    path is a folder of `pretrain`, an encoder's .safetensors, or a ResNet-18 file with torchvision's names
+    path is a folder of `pretrain`, a .safetensors of such an encoder, or for a Backbone a file with torchvision's names
     (.safetensors, .pth), such as one trained on ImageNet. Raises TrainingError for anything else.
     """
     if path is None:
@@ -38,7 +39,7 @@ def load_encoder(encoder: Encoder, path: Path | None) -> dict[str, Any] | None:
         if not _encoder_of(path).exists():
             raise TrainingError(f"{path}: neither a pre-training (encoder.safetensors) nor a fitting model is in it")
         theta = load_json(path / "model.json")["network"]["theta"]
-        if theta != encoder.theta:
+        if isinstance(encoder, Encoder) and theta != encoder.theta:
             raise TrainingError(
                 f"{path}: its encoder was trained with theta {theta}, this one has {encoder.theta}: the same weights "
                 f"would mean something else; set theta to {theta}"
@@ -46,11 +47,11 @@ def load_encoder(encoder: Encoder, path: Path | None) -> dict[str, Any] | None:
         load_weights(_encoder_of(path), encoder)
         return {"init": "pretrained", "encoder": str(path)}
     state = load_state(path)
-    if "layer1.0.conv1.weight" not in state:
-        load_weights(path, encoder)
-        return {"init": "pretrained", "encoder": str(path)}
-    encoder.load_state_dict(from_torchvision(state, encoder, path))
-    return {"init": "file", "encoder": str(path)}
+    if isinstance(encoder, Backbone) and state.keys() != encoder.state_dict().keys():
+        encoder.load_state_dict(from_torchvision(state, encoder, path))
+        return {"init": "file", "encoder": str(path)}
+    load_weights(path, encoder)
+    return {"init": "pretrained", "encoder": str(path)}
 
 
 def _encoder_of(folder: Path) -> Path:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from training.errors import TrainingError
+from training.methods.backbone import Backbone
 from training.methods.convolution import convolution
 from training.methods.style import mix_styles
 
@@ -36,7 +35,7 @@ class BasicBlock(nn.Module):
         return self.relu(self.bn2(self.conv2(y)) + self.skip(x))
 
 
-class Encoder(nn.Module):
+class Encoder(Backbone):
     """ResNet-18 without its last layer. At width .25 it has 702,096 parameters.
 
     (B, 3, 224, 224) float RGB in [0, 1] -> the embedding, (B, 512 * width, 7, 7). theta: of central differences in its
@@ -61,6 +60,16 @@ class Encoder(nn.Module):
             )
             inputs = outputs
         self.layers = nn.Sequential(*layers)
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"a ResNet-18 at {self.width:g} of its width ({self.channels} channels at the end)"
+
+    def torchvision_name(self, name: str) -> str:
+        """layers.0.1.skip.0.weight is layer1.1.downsample.0.weight."""
+        theirs = re.sub(r"^layers\.(\d)", lambda m: f"layer{int(m[1]) + 1}", name)
+        return theirs.replace(".skip.", ".downsample.")
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) -> (B, C, H / 32, W / 32); label (B,) is needed for style mixing alone."""
@@ -91,27 +100,6 @@ def normal_init(model: Net, generator: torch.Generator) -> Net:
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     return model
-
-
-def from_torchvision(state: Mapping[str, Tensor], encoder: Encoder, source: object) -> dict[str, Tensor]:
-    """An encoder's state dict from one with torchvision's (and timm's) names for ResNet-18; the last layer is dropped.
-
-    Raises TrainingError, naming `source`, where a tensor lacks or has another shape.
-    """
-    found = {}
-    for name, wanted in encoder.state_dict().items():
-        theirs = re.sub(r"^layers\.(\d)", lambda m: f"layer{int(m[1]) + 1}", name).replace(".skip.", ".downsample.")
-        tensor = state.get(theirs)
-        if tensor is None and name.endswith("num_batches_tracked"):  # files of before PyTorch 0.4.1 have none
-            tensor = torch.zeros_like(wanted)
-        if tensor is None or tensor.shape != wanted.shape:
-            had = "nothing" if tensor is None else tuple(tensor.shape)
-            raise TrainingError(
-                f"{source}: {theirs} is {had}, not {tuple(wanted.shape)}; expected a ResNet-18 at "
-                f"{encoder.width:g} of its width ({encoder.channels} channels at the end)"
-            )
-        found[name] = tensor
-    return found
 
 
 def he_init(model: Net, generator: torch.Generator) -> Net:
