@@ -44,6 +44,7 @@ def model_card(method: Method[Any], arguments: dict[str, Any], run: Run, scores:
             "std": [1, 1, 1],
             "frames": run.feed.targets.frames,
             "interval": run.feed.targets.interval,
+            "mask": run.feed.targets.depth_size if run.feed.targets.mask else None,  # side of the masks it scores with
             "crop": run.data.snapshot.config,  # the store's build settings: detector, margin, size, ...
         },
         "output": {"name": "score", "meaning": "higher = more live", "positive_class": "live"},

@@ -27,12 +27,13 @@ from training.breakdown import (
     presentations,
 )
 from training.checkpoint import load_json, load_model, prepare_folder, save_json
+from training.clips import ends_of_clips
 from training.errors import TrainingError
 from training.intervals import Interval, bootstrap, error_intervals
 from training.metrics import Metrics, OperatingPoint, Scores, Threshold
 from training.protocols import Protocol, Selection, find_protocol
 from training.runtime import pick_device
-from training.scoring import feed_of, score_rows
+from training.scoring import feed_of, score_rows, targets_of
 from training.splits import Rows, rows_of
 
 COLUMNS = ("sample_id", "dataset", "path", "frame", "subject", "label", "attack")
@@ -114,7 +115,8 @@ def evaluate(
     net, card = load_model(model)
     fixed = saved_threshold(card, threshold, model)
     place = pick_device(device)
-    data = DepthDataset(store)
+    targets = targets_of(card)
+    data = DepthDataset(store, mask=targets.mask)
     asked_for: Protocol | None = None
     if protocol is None:
         rows = rows_of(data.table, split)
@@ -126,6 +128,7 @@ def evaluate(
         rows, split = selection.test, f"{selection.protocol} test"
         sources = [data.table.column(name).take(rows).unique() for name in ("dataset", "split")]
         asked = pc.field("dataset").isin(sources[0]) & pc.field("split").isin(sources[1])
+    rows = ends_of_clips(data.table, rows, targets, split)
     seen = _seen(data, rows, card)
     if seen and not seen_subjects:
         raise TrainingError(

@@ -20,6 +20,7 @@ from storage.dataset import DepthDataset
 from storage.loader import ring_batches
 from training.augment import AugmentConfig, Recipe, apply, move_depth, recipe
 from training.batch import Batch
+from training.clips import clips_by_row
 from training.errors import TrainingError
 from training.methods import Targets
 from training.splits import BalancedSampler, Rows
@@ -45,7 +46,7 @@ class Feed:
             raise TrainingError("a method that needs masks needs a dataset opened with mask=True")
         self.data, self.input_size, self.targets, self.batch, self.device = data, input_size, targets, batch, device
         self.kinds = _kinds(data, targets) if targets.kinds else None
-        self.clips = _clips(data, targets) if targets.frames > 1 else None
+        self.clips = clips_by_row(data.table, targets) if targets.frames > 1 else None
         # a sample's own 64 bits: what it is given at random depends on them, not on where it stands
         self.keys = np.array([int(s, 16) for s in data.table.column("sample_id").to_pylist()], np.uint64)
 
@@ -82,7 +83,14 @@ class Feed:
         return ring_batches(self.data, rows, self.batch * self.targets.frames)
 
     def _frames(self, rows: Rows) -> Rows:
-        return rows if self.clips is None else self.clips[rows].reshape(-1)
+        if self.clips is None:
+            return rows
+        clips = self.clips[rows]
+        if (clips < 0).any():
+            raise TrainingError(
+                f"row {rows[(clips < 0).any(axis=1)][0]} ends no clip; take `ends_of_clips` of the rows"
+            )
+        return clips.reshape(-1)
 
     def _batch(self, raw: StoredBatch, rows: Rows, plan: Recipe | None) -> Batch:
         """Whatever is kept of `raw` is copied: its buffer is filled anew."""
@@ -119,25 +127,6 @@ def _kinds(data: DepthDataset, targets: Targets) -> NDArray[np.int64]:
     number = {name: i for i, name in enumerate(targets.kinds, 1)}
     names, labels = (data.table.column(name).to_pylist() for name in (targets.kind_column, "label"))
     return np.array([number.get(n, UNKNOWN_KIND) if label else 0 for n, label in zip(names, labels, strict=True)])
-
-
-def _clips(data: DepthDataset, targets: Targets) -> NDArray[np.int64]:
-    """(len(data), frames): the rows of the clip that ends at each row, `interval` stored frames apart.
-
-    Where a medium has no frame so early its first one stands in; so an image is a clip of which nothing moves.
-    """
-    columns = [data.table.column(name).to_pylist() for name in ("dataset", "path", "view")]
-    frame = data.table.column("frame").to_numpy()
-    media: dict[tuple[Any, ...], list[int]] = {}
-    for row, key in enumerate(zip(*columns, strict=True)):
-        media.setdefault(key, []).append(row)
-    back = np.arange(targets.frames - 1, -1, -1) * targets.interval
-    clips = np.empty((len(frame), targets.frames), np.int64)
-    for rows in media.values():
-        ordered = np.array(sorted(rows, key=lambda row: frame[row]))
-        places = np.arange(len(ordered))[:, None] - back
-        clips[ordered] = ordered[np.maximum(places, 0)]
-    return clips
 
 
 def read_ahead(items: Generator[T]) -> Iterator[T]:

@@ -15,10 +15,15 @@ from training.splits import Rows
 
 
 def feed_of(card: dict[str, Any], data: DepthDataset, *, batch: int, device: torch.device) -> Feed:
-    """What a saved model (its model.json) is given to score: its input size, and clips if it takes clips."""
+    """What a saved model (its model.json) is given to score: its input size, clips and masks if it takes them."""
+    return Feed(data, input_size=card["input"]["size"], targets=targets_of(card), batch=batch, device=device)
+
+
+def targets_of(card: dict[str, Any]) -> Targets:
+    """What a saved model's score needs beside the image."""
     given = card["input"]
-    clip = Targets(frames=given["frames"], interval=given["interval"])
-    return Feed(data, input_size=given["size"], targets=clip, batch=batch, device=device)
+    mask = given.get("mask")
+    return Targets(depth_size=mask, mask=mask is not None, frames=given["frames"], interval=given["interval"])
 
 
 @torch.no_grad()
@@ -28,7 +33,7 @@ def score_rows(name: str, net: Network, feed: Feed, rows: Rows) -> metrics.Score
     They are taken in float64: in float32 every logit above 17 would tie at 1.
     """
     net.eval()
-    parts = [net.score(net(batch.image).double()).cpu().numpy() for batch in feed.plain(rows)]
+    parts = [net.score_batch(net(batch.image), batch).cpu().numpy() for batch in feed.plain(rows)]
     return scores_of(name, feed, rows, np.concatenate(parts))
 
 

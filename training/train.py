@@ -19,6 +19,7 @@ from training import metrics
 from training.batch import Batch
 from training.card import lineage, model_card
 from training.checkpoint import prepare_folder, save_json, save_model
+from training.clips import split_of_clips
 from training.config import TrainConfig
 from training.errors import TrainingError
 from training.feed import Feed
@@ -128,6 +129,7 @@ def _work(fabric: Fabric, job: _Job, progress: Progress | None) -> None:
     settings = job.settings
     data = DepthDataset(job.store, mask=method.targets(settings).mask)
     split = split_train_dev(data.table, seed=config.seed, dev_share=config.dev_share, protocol=config.protocol)
+    split = split_of_clips(split, data.table, method.targets(settings))
     settings = method.adapted(settings, data.table.take(split.train))
     arguments = method.network_arguments(settings)
     network = method.network(**arguments)
@@ -194,7 +196,7 @@ def dev_figures(learner: Learner, net: Network, feed: Feed, rows: np.ndarray) ->
     errors: dict[str, list[np.ndarray]] = {}
     for batch in feed.plain(rows):
         output = net(batch.image)
-        score.append(net.score(output.double()).cpu().numpy())
+        score.append(net.score_batch(output, batch).cpu().numpy())
         for name, values in learner.validate(output, batch).items():
             errors.setdefault(name, []).append(values.cpu().numpy())
     scores = scores_of("dev", feed, rows, np.concatenate(score))

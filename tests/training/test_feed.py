@@ -103,24 +103,27 @@ def test_masks_are_live_depth_at_the_targets_size(store):
         Feed(DepthDataset(str(store)), input_size=64, targets=Targets(mask=True), batch=8, device=torch.device("cpu"))
 
 
-def test_clips_are_earlier_frames_of_the_same_medium_with_one_recipe(tmp_path):
+def test_clips_are_frames_of_one_medium_with_one_recipe(tmp_path):
     folder = build_clips(tmp_path)
     data = DepthDataset(str(folder))
     targets = Targets(depth_size=32, frames=3, interval=2)
     feed = Feed(data, input_size=64, targets=targets, batch=4, device=torch.device("cpu"))
-    batch = next(feed.plain(np.array([4, 1, 6, 11])))
-    assert batch.image.shape == (4, 3, 3, 64, 64)
-    assert batch.depth.shape == (4, 3, 1, 32, 32)
-    # seven frames of a live medium, then of a spoof; what is not there is the first frame
-    for clip, frames in zip(batch.image, [(0, 2, 4), (0, 0, 1), (2, 4, 6), (7, 9, 11)], strict=True):
+    batch = next(feed.plain(np.array([12, 4, 5])))
+    assert batch.image.shape == (3, 3, 3, 64, 64)
+    assert batch.depth.shape == (3, 3, 1, 32, 32)
+    # seven frames of a live medium, then of a spoof; a clip is named by its last row
+    for clip, frames in zip(batch.image, [(8, 10, 12), (0, 2, 4), (1, 3, 5)], strict=True):
         for got, i in zip(clip, frames, strict=True):
             assert torch.equal(got, data[i]["image"].float() / 255)
-    assert batch.label.tolist() == [0, 0, 0, 1]
-    sampler = BalancedSampler([[np.array([1, 0])], [np.array([7, 8])]], seed=0)
-    still = next(feed.train(sampler, range(1), AugmentConfig(geometry=GeometryConfig()), seed=0))
-    for clip, i in zip(still.image, still.rows, strict=True):
-        assert torch.equal(clip[0], clip[1])  # both stand in for a frame that is not there: same picture, same recipe
-        assert not torch.allclose(clip[0], data[int(i) // 7 * 7]["image"].float() / 255, atol=0.05)
+    assert batch.label.tolist() == [1, 0, 0]
+    with pytest.raises(TrainingError, match="row 6 ends no clip"):
+        next(feed.plain(np.array([4, 6])))
+    sampler = BalancedSampler([[np.array([4, 5])], [np.array([11, 12])]], seed=0)
+    one = AugmentConfig(colour=None, geometry=GeometryConfig(rotation=0, scale=0, shift=0, flip=1))
+    mirrored = next(feed.train(sampler, range(1), one, seed=0))
+    for clip, last in zip(mirrored.image, mirrored.rows, strict=True):
+        for got, i in zip(clip, (last - 4, last - 2, last), strict=True):
+            assert torch.allclose(got, data[int(i)]["image"].float().flip(-1) / 255, atol=1e-3)
 
 
 def build_clips(folder):

@@ -262,7 +262,10 @@ def test_every_method_scores_between_0_and_1_in_one_graph(name):
     method = get_method(name)
     settings = method.settings()
     network = method.network(**method.network_arguments(settings)).eval()
-    score = Exported(network)(torch.rand(3, 3, 64, 64))
+    frames = method.targets(settings).frames
+    image = torch.rand(3, 3, 64, 64) if frames == 1 else torch.rand(3, frames, 3, 64, 64)
+    with torch.no_grad():
+        score = Exported(network)(image)
     assert score.shape == (3,)
     assert (score >= 0).all()
     assert (score <= 1).all()

@@ -27,8 +27,8 @@ class Targets:
 
     depth_size: side of the pseudo-depth, None for no depth. mask: where the face is, at that size (batch.mask).
     kinds: names of the attack types in the order of batch.kind (0 is live); kind_column is where they are read.
-    frames, interval: a clip of `frames` pictures, `interval` stored frames apart; then images are (B, frames, 3, S, S)
-    and depths (B, frames, 1, d, d).
+    frames, interval: a clip of `frames` pictures, `interval` frames of the video apart; then images are
+    (B, frames, 3, S, S) and depths (B, frames, 1, d, d).
     """
 
     depth_size: int | None = None
@@ -59,6 +59,8 @@ class Objective:
 class Network(nn.Module, ABC):
     """What is kept of a training: scored, evaluated, exported."""
 
+    parity = 1e-5  # how far onnxruntime's scores may be from torch's; measured 1e-7 for PDGAN
+
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, S, S) float RGB in [0, 1] -> the method's own output: a logit, a depth map, a cue map."""
@@ -66,6 +68,10 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def score(self, output: Tensor) -> Tensor:
         """forward's output -> (B,) in [0, 1], higher = more live; in float64 when the output is."""
+
+    def score_batch(self, output: Tensor, batch: Batch) -> Tensor:
+        """`score` in float64 of forward's output for a batch, for networks whose score needs its masks as well."""
+        return self.score(output.double())
 
     def fold(self) -> Network:
         """The same function with what only training needs folded away, in place; returns itself."""
@@ -165,6 +171,8 @@ _WHERE = {
     "deepixbis": "training.methods.deepixbis:DeePixBiS",
     "cdcn": "training.methods.cdcn:CDCN",
     "cdcn++": "training.methods.cdcn:CDCNPlusPlus",
+    "fas-sgtd": "training.methods.fas_sgtd:SGTD",
+    "fas-sgtd-single": "training.methods.fas_sgtd_single:SGTDSingle",
 }
 METHODS = tuple(_WHERE)
 

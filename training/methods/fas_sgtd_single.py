@@ -1,0 +1,237 @@
+"""FAS-SGTD's first stage: the depth of single frames (Wang et al., CVPR 2020, arXiv 2003.08061, section 5.2.2).
+
+A model of its own: mean depth of the face is its score. It is what is exported, and what the second stage freezes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from training.batch import Batch
+from training.errors import TrainingError
+from training.methods import Learner, Method, Moment, Network, Objective, Settings, Targets
+from training.methods.depth_loss import contrastive_depth_loss
+from training.methods.fas_sgtd_nets import Backbone, Gradient
+from training.methods.resnet import he_init
+
+Rule = Literal["adadelta", "adam"]
+FaceMask = Literal["ellipse", "stored"]
+AXES = (0.36, 0.46)  # of the ellipse, shares of the crop's side
+
+
+class SGTDSingleConfig(Settings):
+    """Settings of the first stage; the defaults are the paper's where it states them."""
+
+    epochs: int = Field(default=30, ge=1, description="the paper does not say")
+    optimiser: Rule = Field(
+        default="adam",
+        description="adam as released; the text has adadelta, which at this rate hardly moves a weight",
+    )
+    lr: float = Field(default=1e-4, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0, description="5e-4 as released")
+    width: float = Field(default=1.0, gt=0, le=1, description="of all layers; 0.25 has a sixteenth of the work")
+    gradient: Gradient = Field(
+        default="magnitude",
+        description="magnitude: as released; squared: equation 2 as printed, whose squares of squares overflow where "
+        "the norms' running statistics lag; none: plain convolutions",
+    )
+    depth_size: int = Field(default=32, ge=8, description="side of the maps; input_size 256 fits 32 without resizing")
+    contrast: float = Field(default=1.0, ge=0, description="weight of the contrastive depth loss; 0: none")
+    reduction: Literal["sum", "mean"] = Field(
+        default="sum",
+        description="of depth losses over pixels and kernels: sum as in equations 5 and 6; mean as released, there "
+        "with contrast 0.5 in stage 1 and 1 in stage 2",
+    )
+    mask: FaceMask = Field(
+        default="ellipse",
+        description="where depth counts for the score: an ellipse, which needs nothing, or the store's masks as in the "
+        "paper, which a store built with depth.spoof_mask has",
+    )
+    depth: Literal["any", "real", "generated"] = Field(
+        default="any", description="refuse a store whose live depth is not all measured (real) or all generated"
+    )
+
+
+def depth_terms(
+    depth: Tensor, target: Tensor, contrast: float, reduction: Literal["sum", "mean"], weight: float = 1.0
+) -> dict[str, Tensor]:
+    """Weighted Euclidean and contrastive depth loss (equations 5 and 6), means over maps.
+
+    depth, target: (N, 1, S, S).
+    """
+    side = depth.shape[-1]
+    pixels, contrasts = (side**2, 8 * (side - 2) ** 2) if reduction == "sum" else (1, 1)
+    terms = {"euclidean": weight * pixels * (depth - target).square().mean()}
+    if contrast > 0:
+        terms["contrast"] = weight * contrast * contrasts * contrastive_depth_loss(depth, target)
+    return terms
+
+
+def ellipse(side: int, device: torch.device) -> Tensor:
+    """(side, side) bool: where a face is expected in a crop."""
+    at = (torch.arange(side, device=device) + 0.5) / side - 0.5
+    return (at / AXES[0]).square()[None, :] + (at / AXES[1]).square()[:, None] <= 1
+
+
+def masked_depth(depth: Tensor, mask: Tensor) -> Tensor:
+    """Mean depth of the face in all maps of a sample (the second part of equation 11), in [0, 1].
+
+    depth: (B, ..., S, S), cut to [0, 1]; mask: bool, of that shape or one that spreads to it -> (B,).
+    """
+    weight = mask.to(depth.dtype).expand_as(depth).flatten(1)
+    return (depth.clamp(0, 1).flatten(1) * weight).sum(dim=1) / weight.sum(dim=1)
+
+
+def face_mask(kind: FaceMask, output: Tensor, stored: Tensor | None) -> Tensor:
+    """Where depth counts: the ellipse, or the stored masks of a batch; raises TrainingError where one has no face."""
+    if kind == "ellipse":
+        return ellipse(output.shape[-1], output.device)
+    if stored is None:
+        raise TrainingError(
+            "this model scores with the face masks of a store, which a picture does not bring; train it with "
+            "--set settings.mask=ellipse (or settings.single.mask=ellipse) to score or export it without"
+        )
+    if not stored.flatten(1).any(dim=1).all():
+        raise TrainingError(
+            "a sample of the store has no face mask. Build it with `depth: {spoof_mask: true}`, or train with "
+            "--set settings.mask=ellipse"
+        )
+    return stored
+
+
+def open_relu(out: nn.Conv2d) -> None:
+    """Let a map begin at 0.25 everywhere: where ReLU gives zeros only, there is no gradient, and it stays so."""
+    with torch.no_grad():
+        out.weight.mul_(0.1)
+        assert out.bias is not None
+        out.bias.fill_(0.25)
+
+
+def optimiser(rule: Rule, weights: Iterator[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
+    """Adam, or Adadelta with the paper's rho and epsilon."""
+    if rule == "adam":
+        return torch.optim.Adam(weights, lr, weight_decay=weight_decay)
+    return torch.optim.Adadelta(weights, lr, rho=0.95, eps=1e-8, weight_decay=weight_decay)
+
+
+def check_depth_source(wanted: str, train: pa.Table) -> None:
+    """Raise TrainingError if the live depth of a store is not what was asked for: `real`, or `generated`."""
+    if wanted == "any":
+        return
+    live = train.filter(pc.equal(train.column("label"), 0))
+    measured = sum(bool(json.loads(extra).get("depth_real")) for extra in live.column("extra").to_pylist())
+    if measured != (len(live) if wanted == "real" else 0):
+        raise TrainingError(
+            f"depth={wanted}: of {len(live)} live training samples {measured} have real depth. Build a store of "
+            f"recordings with `depth: {{source: {'real' if wanted == 'real' else 'aligned'}}}` (docs/datasets.md)"
+        )
+
+
+def depth_errors(depth: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Mean |target - depth| of each sample, its mean depth and its target's: all-zero maps show in them."""
+    over = tuple(range(1, depth.dim()))
+    return {"l1": (depth - target).abs().mean(dim=over), "depth": depth.mean(dim=over), "target": target.mean(dim=over)}
+
+
+def draws_zeros(history: Sequence[Mapping[str, float]]) -> str | None:
+    """Advice where live faces have had no depth for two epochs."""
+    late = history[-2:]
+    if len(late) < 2 or any(r["dev_depth_live"] >= 0.02 * r["dev_target_live"] for r in late):
+        return None
+    return "the network draws zeros for live faces too. Lower the learning rate, or start from another seed"
+
+
+class SingleFrame(Network):
+    """The backbone with a score: mean depth of the face."""
+
+    parity = 1e-4  # twelve blocks of gradients amplify rounding; measured 1e-5 after little training
+
+    def __init__(
+        self, width: float = 1.0, gradient: Gradient = "magnitude", depth_size: int = 32, mask: FaceMask = "ellipse"
+    ) -> None:
+        super().__init__()
+        self.mask = mask
+        self.backbone = Backbone(width, gradient, depth_size)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, S, S) float RGB in [0, 1] -> (B, 1, depth_size, depth_size), not negative."""
+        return self.backbone.depth(self.backbone.features(image))
+
+    def score(self, output: Tensor) -> Tensor:
+        """Mean depth in the ellipse; raises TrainingError for a model that scores with stored masks."""
+        return masked_depth(output, face_mask(self.mask, output, None))
+
+    def score_batch(self, output: Tensor, batch: Batch) -> Tensor:
+        """Mean depth of the face."""
+        return masked_depth(output.double(), face_mask(self.mask, output, batch.mask))
+
+
+class SingleFrameLearner(Learner):
+    """Euclidean and contrastive depth loss."""
+
+    def __init__(self, model: SingleFrame, config: SGTDSingleConfig, seed: int) -> None:
+        self.model, self.config = model, config
+        he_init(model, torch.Generator().manual_seed(seed))
+        open_relu(model.backbone.out)
+        self.nets = nn.ModuleDict({"model": model})
+        self.optimisers = {"model": optimiser(config.optimiser, model.parameters(), config.lr, config.weight_decay)}
+
+    def losses(self, batch: Batch, moment: Moment) -> Iterator[Objective]:
+        """One objective."""
+        assert batch.depth is not None
+        depth = self.model(batch.image)
+        face_mask(self.config.mask, depth, batch.mask)  # lacking masks are said now, not after the first epoch
+        yield Objective("model", depth_terms(depth, batch.depth, self.config.contrast, self.config.reduction))
+
+    def validate(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Depth errors."""
+        assert batch.depth is not None
+        return depth_errors(output, batch.depth)
+
+    def trouble(self, history: Sequence[Mapping[str, float]]) -> str | None:
+        """An all-zero network."""
+        return draws_zeros(history)
+
+
+class SGTDSingle(Method[SGTDSingleConfig]):
+    """FAS-SGTD's single-frame network."""
+
+    name = "fas-sgtd-single"
+    reference = "Wang et al. 2020, arXiv 2003.08061, first stage"
+    settings = SGTDSingleConfig
+    run = {"input_size": 256, "batch": 48}  # noqa: RUF012 - read only, as its type in Method says
+
+    def epochs(self, settings: SGTDSingleConfig) -> int:
+        """As set."""
+        return settings.epochs
+
+    def targets(self, settings: SGTDSingleConfig) -> Targets:
+        """Depth, and masks if they are the store's."""
+        return Targets(depth_size=settings.depth_size, mask=settings.mask == "stored")
+
+    def network_arguments(self, settings: SGTDSingleConfig) -> dict[str, Any]:
+        """Shape of the network, and where its depth counts."""
+        return {name: getattr(settings, name) for name in ("width", "gradient", "depth_size", "mask")}
+
+    def network(self, **arguments: Any) -> SingleFrame:  # noqa: ANN401 - the interface's
+        """The backbone."""
+        return SingleFrame(**arguments)
+
+    def learner(self, network: Network, settings: SGTDSingleConfig, seed: int) -> SingleFrameLearner:
+        """He initialisation."""
+        assert isinstance(network, SingleFrame)
+        return SingleFrameLearner(network, settings, seed)
+
+    def adapted(self, settings: SGTDSingleConfig, train: pa.Table) -> SGTDSingleConfig:
+        """Nothing depends on the data, but its depth must be what was asked for."""
+        check_depth_source(settings.depth, train)
+        return settings
