@@ -74,7 +74,7 @@ def read_video(path: str | os.PathLike[str], config: ReadConfig) -> Iterator[tup
             try:
                 for number, frame in _frames(path, index, wanted[given:]):
                     config.check_pixels(path, frame.width, frame.height)
-                    yield number, _upright(frame)
+                    yield number, upright(frame)
                     given += 1
                 break
             except _LostCountError:  # an index that lies: count from the start instead
@@ -176,7 +176,7 @@ def _decode(container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
         raise
 
 
-def _upright(frame: av.VideoFrame) -> Frame:
+def upright(frame: av.VideoFrame) -> Frame:
     """RGB pixels, turned as the file's display matrix asks a player to (quarter turns)."""
     image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
