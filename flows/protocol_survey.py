@@ -34,6 +34,7 @@ def survey_protocols(store: str, wanted: list[Protocol] | None = None, seed: int
 def show_protocols(entries: list[dict[str, Any]], console: Console) -> None:
     """Print what can be served as a table, and of the rest what is missing."""
     table = Table("protocol", *(f"{part} live/spoof" for part in PARTS), "title")
+    table.columns[0].no_wrap = True  # it is what one types
     for entry in entries:
         if not entry["missing"]:
             counts = [f"{entry[part]['live']:,}/{entry[part]['spoof']:,}" for part in PARTS]

@@ -22,6 +22,7 @@ from flows.progress import Advance, progress_line
 from flows.train_policy import TrainPolicy, claim, note_trained, reason_to_wait
 from storage.snapshot import open_snapshot
 from training.breakdown import Fusion
+from training.errors import TrainingError
 from training.evaluate import Evaluation
 from training.evaluate import evaluate as run_evaluation
 from training.finetune import FinetuneConfig
@@ -124,6 +125,8 @@ def train_liveness(
         notes: lines for the report, such as the error against a known truth.
         policy: train only if the snapshot is worth it, and once; the run then ends as `Skipped`. Without one: always.
     """
+    if "://" in out:
+        raise TrainingError(f"{out}: models are written to a folder here; give a local path as `out`")
     folder = Path(out)
     if policy is not None:
         wait = reason_to_wait(store, folder, policy) or claim(folder, UUID(flow_run.get_id()))

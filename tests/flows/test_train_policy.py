@@ -15,6 +15,7 @@ from storage.snapshot import Store
 from storage.writer import shard_writer
 from tests.fixtures.balls import FAST, FAST_PDGAN, build_store
 from tests.fixtures.samples import make_samples
+from training.errors import TrainingError
 from training.finetune import FinetuneConfig
 from training.pretrain import PretrainConfig
 
@@ -98,3 +99,8 @@ def test_the_flow_trains_a_snapshot_once_and_says_why_it_does_not_again(tmp_path
         assert state.name == "Skipped"
         assert "0 samples are new" in state.message or "trained already" in state.message
     assert (out / "report.html").stat().st_mtime_ns == report
+
+
+def test_models_are_not_written_behind_urls(store: str, prefect_server: None) -> None:
+    with pytest.raises(TrainingError, match="s3://bucket/models/1: models are written to a folder here"):
+        train_liveness(store, "s3://bucket/models/1", policy=TrainPolicy())
