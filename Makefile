@@ -18,7 +18,7 @@ demo: $(READY)
 	$(BIN)/pseudodepth demo --out demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
