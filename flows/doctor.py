@@ -88,12 +88,9 @@ def _detector(settings: Settings) -> Check:
 def _aligner(settings: Settings, name: Literal["facemesh", "prnet"]) -> Check:
     from tasks.align import AlignConfig, load_aligner
 
-    what = f"aligner {name}"
-    if name == "prnet" and settings.prnet_weights is None:
-        return Check("-", what, "no weights of your own", "`pseudodepth prnet import` or `train` makes them")
     config = AlignConfig(aligner=name, face_landmarker=settings.face_landmarker, prnet_weights=settings.prnet_weights)
     aligner = load_aligner(config)
-    return Check("ok", what, f"{aligner.version}, weights {aligner.weights_sha256[:12]}")
+    return Check("ok", f"aligner {name}", f"{aligner.version}, weights {aligner.weights_sha256[:12]}")
 
 
 def _gpu() -> Check:

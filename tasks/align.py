@@ -33,7 +33,9 @@ class AlignConfig(BaseModel):
     face_landmarker: Path | None = Field(
         default=None, description="your own face_landmarker.task; None: the packaged one"
     )
-    prnet_weights: Path | None = Field(default=None, description="prnet.safetensors, imported or trained")
+    prnet_weights: Path | None = Field(
+        default=None, description="prnet.safetensors, imported or trained; None: the small one that comes along"
+    )
     prnet_engine: Literal["torch", "openvino"] = Field(
         default="torch", description="openvino: faster on a CPU (extra `openvino`)"
     )

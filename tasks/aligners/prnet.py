@@ -6,40 +6,37 @@ The released weights may be used for research at best and are not part of this p
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import nullcontext
+from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.align import FIVE_OF_68, AlignConfig
-from tasks.errors import BuildError
 
 if TYPE_CHECKING:
     from prnet import PRNet
 
-# where settings look when they are told nothing else
-DEFAULT_WEIGHTS = Path.home() / ".cache" / "pseudodepth" / "prnet.safetensors"
+# a small network of our own training; the README beside it says on what and how good it is
+EMBEDDED_WEIGHTS = files("prnet") / "weights" / "slim.safetensors"
 # an edge this many times the mean spacing of the vertices is a tear in the surface; on a face the longest are 4-5
 TEAR = 10.0
 
 
 def load(config: AlignConfig) -> PRNetAligner:
-    """The network with the weights at `config.prnet_weights`.
+    """The network with the weights at `config.prnet_weights`, else the embedded ones.
 
-    Raises BuildError if none are given, WeightsError if they or the engine cannot be used.
+    Raises WeightsError if the weights or the engine cannot be used.
     """
-    if config.prnet_weights is None:
-        raise BuildError(
-            "aligner prnet: no weights are configured. Make them with `pseudodepth prnet import CHECKPOINT --uv DIR "
-            f"-o {DEFAULT_WEIGHTS}` and set prnet_weights to that file, or choose the aligner facemesh"
-        )
     import torch
 
     from prnet import PRNet
 
     dtype = None if config.prnet_precision == "auto" else getattr(torch, config.prnet_precision)
-    return PRNetAligner(PRNet.load(config.prnet_weights, dtype=dtype, engine=config.prnet_engine))
+    chosen = nullcontext(config.prnet_weights) if config.prnet_weights is not None else as_file(EMBEDDED_WEIGHTS)
+    with chosen as path:
+        return PRNetAligner(PRNet.load(path, dtype=dtype, engine=config.prnet_engine))
 
 
 class PRNetAligner:

@@ -7,11 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from prnet.errors import WeightsError
+from prnet.train.faces import face_square
+from simulation.packaged import packaged_photographs
 from tasks.align import AlignConfig, align, load_aligner
 from tasks.aligners.prnet import sanity
-from tasks.errors import BuildError
 from tests.fixtures.prnet_layout import small_layout, write_slim_weights
 
 
@@ -74,8 +76,6 @@ def test_confidence_falls_with_what_lies_outside_and_with_tears():
 
 
 def test_missing_weights_say_what_to_do(tmp_path):
-    with pytest.raises(BuildError, match="pseudodepth prnet import"):
-        load_aligner(AlignConfig(aligner="prnet"))
     with pytest.raises(WeightsError, match=r"gone.safetensors: no such weights file.*prnet import"):
         load_aligner(AlignConfig(prnet_weights=tmp_path / "gone.safetensors"))
 
@@ -84,6 +84,26 @@ def test_a_box_without_extent_is_taken_as_a_pixel(aligner):
     affine = aligner.first_crop(np.array([5.0, 5.0, 5.0, 4.0]), None)
     assert np.isfinite(affine).all()
     assert affine[0, 0] == 63
+
+
+def test_without_weights_of_your_own_it_is_the_network_that_comes_along():
+    small = load_aligner(AlignConfig(aligner="prnet"))
+    assert (small.size, len(small.weights_sha256)) == (128, 64)
+    assert load_aligner(AlignConfig()).name == "facemesh", "auto takes prnet only where somebody chose its weights"
+    picture = np.asarray(Image.open(packaged_photographs()[0]).convert("RGB"))
+    teacher = load_aligner(AlignConfig(aligner="facemesh"))
+    (mesh,) = align([picture], np.array([[180.0, 70, 270, 190]]), [None], teacher)
+    centre, side = face_square(mesh.vertices)
+    box = np.concatenate([centre - side / 2, centre + side / 2])
+    (face,) = align([picture], box[None], [None], small)
+    found, expected = (
+        np.array([a.vertices[list(point), :2].mean(0) for point in by.five_points])
+        for a, by in ((face, small), (mesh, teacher))
+    )
+    off = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected[0] - expected[1])
+    assert off[:3].max() < 0.1, "eyes and nose, of the distance between the eyes"
+    assert off[3:].max() < 0.3, "a wide open smile is hard for it"
+    assert face.confidence > 0.9
 
 
 def test_another_engine_gives_the_same_vertices(weights, aligner):
