@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from flows.cli_experiment import app as experiment_app
 from flows.cli_live import app as live_app
 from flows.cli_models import Fusion
 from flows.cli_models import app as models_app
@@ -45,6 +46,7 @@ app.add_typer(prnet_app)
 app.add_typer(sources_app)
 app.add_typer(store_app)
 app.add_typer(train_app)
+app.add_typer(experiment_app)
 app.add_typer(models_app)
 app.add_typer(live_app)
 app.add_typer(prefect_app)

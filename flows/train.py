@@ -34,7 +34,7 @@ from training.report import write_report
 MODEL_TRAINED = "pseudodepth.model.trained"
 
 
-class _Lines:
+class Lines:
     """Turns the loop's (stage, done, total, figures) into one progress line a stage."""
 
     def __init__(self) -> None:
@@ -44,6 +44,7 @@ class _Lines:
         self.done = 0
 
     def __call__(self, stage: str, done: int, total: int, figures: dict[str, float]) -> None:
+        """As the loop calls it."""
         if stage != self.stage:
             self.open.close()
             self.advance = self.open.enter_context(progress_line(stage, total, "steps"))
@@ -55,7 +56,7 @@ class _Lines:
 @flow(name="pretrain-gan", flow_run_name="pretrain-gan {store}", persist_result=False)
 def pretrain_gan(store: str, out: str, config: PretrainConfig | None = None) -> str:
     """Train the PDGAN generator and critic on a store; returns the folder that holds the encoder."""
-    lines = _Lines()
+    lines = Lines()
     with lines.open:
         return str(run_pretraining(store, Path(out), config or PretrainConfig(), lines))
 
@@ -63,7 +64,7 @@ def pretrain_gan(store: str, out: str, config: PretrainConfig | None = None) -> 
 @flow(name="finetune", flow_run_name="finetune {store}", persist_result=False)
 def finetune(store: str, out: str, config: FinetuneConfig | None = None) -> str:
     """Train the liveness classifier, from the pre-trained encoder if the config names one; returns its folder."""
-    lines = _Lines()
+    lines = Lines()
     with lines.open:
         return str(run_finetuning(store, Path(out), config or FinetuneConfig(), lines))
 

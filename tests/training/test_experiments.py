@@ -1,0 +1,263 @@
+"""A grid of cells over a small real store: found again, continued, and put into a table that mixes nothing."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+import training.experiments.cell as cell_module
+from tests.fixtures.balls import FAST, FAST_PDGAN, build_store
+from training.errors import TrainingError
+from training.experiments import Grid, experiments, find_experiment, plan, run_cell, write_table
+from training.experiments.cell import finished
+from training.experiments.experiment import Experiment
+from training.experiments.table import lines_of
+from training.methods import METHODS, get_method
+from training.metrics import f1
+from training.pretrain import PretrainConfig
+from training.protocols import protocols
+
+PDGAN = FAST_PDGAN.model_copy(update={"warmup_epochs": 1, "adversarial_epochs": 0}).model_dump(mode="json")
+SMALL = Experiment.model_validate(
+    {
+        "name": "small",
+        "title": "Small",
+        "source": "a paper",
+        "protocol": "own-splits",
+        "published_threshold": "oracle",
+        "columns": {"parameters": "M", "bpcer": "BPCER", "hter": "ACER", "f1_even": "F1"},
+        "rows": [
+            {"name": "copied", "title": "Copied", "published": {"hter": 0.0163}},
+            {"name": "plain", "title": "Plain", "method": "pdgan", "published": {"bpcer": 0.125, "hter": [0.3, 0.04]}},
+            {"name": "gan", "title": "GAN", "method": "pdgan", "pretrain": {"pdgan": PDGAN}},
+            {"name": "gan-multi", "title": "Multi", "method": "pdgan", "pretrain": {"pdgan": PDGAN}},
+            {
+                "name": "given",
+                "title": "Given",
+                "method": "pdgan",
+                "weights": "imagenet",
+                "published": {"bpcer": 0.0958},
+            },
+            {"name": "else", "title": "Elsewhere", "method": "pdgan", "protocol": "celeba-spoof-intra"},
+        ],
+    }
+)
+HEAD = "{name: a, title: a, source: a, protocol: p, "
+CHANGES = {"run": FAST, "settings": {"epochs": 1}}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> str:
+    people = {"train": [f"s{i}" for i in range(4)], "test": ["t0", "t1"]}
+    return str(build_store(tmp_path_factory.mktemp("balls"), people, each=8))
+
+
+class Killed(BaseException):
+    """As an interruption is: nobody handles it."""
+
+
+def test_a_killed_grid_goes_on_where_it_was_and_repeats_nothing(tiny, tmp_path, monkeypatch):
+    grid = plan(SMALL, [tiny], seeds=[0, 1], changes=CHANGES)
+    assert [cell.label for cell in grid.cells[:3]] == [
+        f"{row}-own-splits-seed0" for row in ("plain", "gan", "gan-multi")
+    ]
+    done: list[str] = []
+    monkeypatch.setattr(cell_module, "pretrain", _noted(done, cell_module.pretrain, 1))
+    monkeypatch.setattr(cell_module, "train", _noted(done, cell_module.train, 1))
+    evaluate = cell_module.evaluate
+
+    def die_after_the_second(*args, **options):
+        if len([name for name in done if name.startswith("gan")]) == 1:
+            raise Killed
+        return evaluate(*args, **options)
+
+    monkeypatch.setattr(cell_module, "evaluate", die_after_the_second)
+    with pytest.raises(Killed):
+        run_all(grid, tmp_path)
+    assert [finished(cell, tmp_path) is not None for cell in grid.cells] == [True, False, False, False, False, False]
+    first = (grid.cells[0].folder(tmp_path) / "cell.json").read_bytes()
+
+    monkeypatch.setattr(cell_module, "evaluate", evaluate)
+    results = run_all(plan(SMALL, [tiny], seeds=[0, 1], changes=CHANGES), tmp_path)
+    # six trainings, none twice; one pre-training a seed, shared by the two rows that have the same
+    assert sorted(name for name in done if not name.startswith("seed")) == sorted(
+        cell.folder(tmp_path).name for cell in grid.cells
+    )
+    assert sorted(name for name in done if name.startswith("seed")) == sorted(
+        {cell.pretraining_folder(tmp_path).name for cell in grid.cells if cell.pretraining}
+    )
+    assert (grid.cells[0].folder(tmp_path) / "cell.json").read_bytes() == first
+    assert len({result["digest"] for result in results}) == 6 - 2  # gan and gan-multi differ in name alone
+
+    lines = {line.row: line for line in write_table(grid, results, tmp_path)}
+    rates = [result["levels"]["sample"]["dev"]["bpcer"] for result in results if result["row"] == "plain"]
+    assert lines["plain"].measured["dev"]["bpcer"].mean == pytest.approx(sum(rates) / 2)
+    assert lines["plain"].measured["dev"]["parameters"].mean == pytest.approx(0.712465)
+
+
+def run_all(grid: Grid, out: Path) -> list[dict]:
+    return [run_cell(cell, out) for cell in grid.cells]
+
+
+def _noted(done: list[str], function, place: int):
+    def noting(*args, **options):
+        out = Path(args[place])
+        done.append((out.parent if out.name == "model" else out).name)
+        return function(*args, **options)
+
+    return noting
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"run": {**FAST, "loop": {"track": []}}}, True),  # what is watched changes no figure
+        ({"run": {**FAST, "batch": 8}}, False),
+        ({"settings": {"epochs": 2}}, False),
+    ],
+)
+def test_a_cell_is_what_its_figures_follow_from(tiny, change, same):
+    cells = [plan(SMALL, [tiny], seeds=[0], changes={**CHANGES, **more}).cells[0] for more in ({}, change)]
+    assert (cells[0].digest == cells[1].digest) is same
+    assert cells[0].digest != plan(SMALL, [tiny], seeds=[1], changes=CHANGES).cells[0].digest
+
+
+def test_a_cell_of_other_samples_is_another_cell(tiny, tmp_path):
+    other = str(build_store(tmp_path / "other", {"train": ["a", "b", "c"], "test": ["d"]}, each=8))
+    digests = {plan(SMALL, [s], seeds=[0], changes=CHANGES).cells[0].digest for s in (tiny, other)}
+    across = plan(SMALL, [tiny, other], seeds=[0], changes=CHANGES).cells[0]
+    assert len(digests | {across.digest}) == 3
+    assert (str(across.train_store.root), str(across.test_store.root)) == (tiny, other)
+
+
+def test_a_result_of_something_else_is_not_taken(tiny, tmp_path):
+    cell = plan(SMALL, [tiny], seeds=[0], changes=CHANGES).cells[0]
+    cell.folder(tmp_path).mkdir(parents=True)
+    (cell.folder(tmp_path) / "cell.json").write_text('{"digest": "other"}')
+    with pytest.raises(TrainingError, match=r"cell\.json: not the result of this cell"):
+        run_cell(cell, tmp_path)
+
+
+def hand_made(row: str, seed: int, **rates: float) -> dict:
+    dev = {"bpcer": 0.1, "apcer_pooled": 0.3, "hter": 0.2, **rates}
+    oracle = {**dev, "hter": dev["hter"] / 2}
+    levels = {"sample": {"dev": dev, "oracle": oracle}, "presentation": {"dev": dev, "oracle": oracle}}
+    return {"row": row, "seed": seed, "parameters": 712_465, "levels": levels}
+
+
+def test_the_table_of_hand_made_cells(tiny, tmp_path):
+    grid = plan(SMALL, [tiny], seeds=[0, 1], changes=CHANGES)
+    results = [hand_made("plain", 0, hter=0.2), hand_made("plain", 1, hter=0.4), hand_made("gan", 0)]
+    failures = {"gan-own-splits-seed1": "the generator draws zeros"}
+    write_table(grid, results, tmp_path, failures=failures)
+    text = (tmp_path / "table.md").read_text()
+    assert "| Copied | published, oracle | – | – | 0.0163 | – |" in text
+    assert "| Plain | published, oracle | – | 0.125 | 0.3 ± 0.04 | – |" in text
+    f1_even = f1(0.1, 0.3, 0.5)
+    assert (
+        f"| Plain | ours, dev (2 cells) | 0.71 | 0.1000 ± 0.0000 | 0.3000 ± 0.1414 | {f1_even:.4f} ± 0.0000 |" in text
+    )
+    assert "| Plain | ours, oracle (2 cells) | 0.71 | 0.1000 ± 0.0000 | 0.1500 ± 0.0707 |" in text
+    assert f"| GAN | ours, dev (1 cell) | 0.71 | 0.1000 | 0.2000 | {f1_even:.4f} |" in text
+    assert "| Given | ours | not measured | not measured | not measured | not measured |" in text
+    assert "- Given: no weights 'imagenet'; bring them as --weights imagenet=FILE" in text
+    assert "- Elsewhere: protocol celeba-spoof-intra: train: no samples of celeba-spoof" in text
+    assert "- GAN: gan-own-splits-seed1: the generator draws zeros" in text
+    rows = list(csv.DictReader((tmp_path / "table.csv").open()))
+    plain = {(r["whose"], r["threshold"], r["column"]): r["mean"] for r in rows if r["row"] == "plain"}
+    assert plain["published", "oracle", "hter"] == "0.3"
+    assert float(plain["measured", "dev", "hter"]) == pytest.approx(0.3)
+    assert [r["note"][:12] for r in rows if r["row"] == "given" and r["whose"] == "measured"] == ["not measured"]
+    written = {row["row"]: row for row in json.loads((tmp_path / "table.json").read_text())["rows"]}
+    assert written["plain"]["published"] == {"bpcer": 0.125, "hter": [0.3, 0.04]}
+    assert written["copied"]["measured"] == {}
+
+
+def test_figures_of_another_protocol_are_not_offered_for_comparison(tiny, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "- {name: mine, title: Mine, source: me, metric: {name: acer, level: image, apcer: pooled},\n"
+        "   train: {split: train}, dev: 0.5, test: {split: test}}\n"
+    )
+    grid = plan(SMALL, [tiny], seeds=[0], protocol=str(mine), changes=CHANGES)
+    assert {cell.row for cell in grid.cells} == {"plain", "gan", "gan-multi", "else"}
+    write_table(grid, [hand_made("else", 0)], tmp_path)
+    assert f"ours of {mine}: they cannot be compared" in (tmp_path / "table.md").read_text()
+
+
+def test_percent_and_rates_of_whole_media(tiny):
+    content = SMALL.model_dump(mode="json") | {"unit": "percent", "level": "presentation"}
+    grid = plan(Experiment.model_validate(content), [tiny], seeds=[0], changes=CHANGES)
+    result = hand_made("plain", 0)
+    result["levels"]["presentation"]["dev"] = {"bpcer": 0.5, "apcer_pooled": 0.1, "hter": 0.3}
+    measured = lines_of(grid, [result])[1].measured
+    assert measured["dev"]["bpcer"].mean == 50
+    assert measured["oracle"]["bpcer"].mean == 10
+    assert measured["dev"]["parameters"].mean == pytest.approx(0.712465)
+
+
+def test_every_shipped_experiment_names_what_exists():
+    assert {"pdgan-intra", "pdgan-inter", "pdgan-multihead", "sohn", "compare"} <= experiments().keys()
+    families = {name for one in protocols().values() for name in (one.name, one.family)} | {"own-splits"}
+    for experiment in experiments().values():
+        for row in experiment.rows:
+            assert (row.protocol or experiment.protocol) in families
+            if row.method is not None:
+                get_method(row.method).settings.model_validate(row.settings)
+                PretrainConfig.model_validate(row.pretrain or {})
+    assert {row.method for row in find_experiment("compare").rows} == set(METHODS) - {"pdgan-generator"}
+
+
+def test_published_pdgan_figures_agree_with_each_other():
+    """ACER is the mean of the two rates and F1 follows from them at one live to one spoof: typing errors would show."""
+    seen = 0
+    for name in ("pdgan-intra", "pdgan-inter", "pdgan-multihead", "pdgan-multihead-inter"):
+        for row in find_experiment(name).rows:
+            p = row.published
+            if "f1_even" in p:
+                seen += 1
+                assert p["hter"] == pytest.approx((p["bpcer"] + p["apcer_pooled"]) / 2, abs=1.1e-4)
+                assert p["f1_even"] == pytest.approx(f1(p["bpcer"], p["apcer_pooled"], 0.5), abs=1.6e-4)
+    assert seen == 12
+
+
+def test_epochs_are_normalised():
+    """Encoders that saw the data in their pre-training get so many epochs less."""
+    for name in ("pdgan-intra", "pdgan-inter", "pdgan-multihead", "pdgan-multihead-inter"):
+        spent = set()
+        for row in find_experiment(name).rows:
+            if row.method:
+                before = 0 if row.pretrain is None else PretrainConfig.model_validate(row.pretrain).pdgan.epochs
+                spent.add(before + row.settings["epochs"])
+        assert len(spent) == 1, name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rows: [", "not YAML"),
+        ("{name: a, title: a}", "source: Field required"),
+        (HEAD + "columns: {tpr: T}, rows: methods}", r"columns\.tpr"),
+        (HEAD + "columns: {auc: A}, rows: [{name: r, title: r, published: {eer: 1}}]}", "eer"),
+        (HEAD + "columns: {auc: A}, rows: [{name: r, title: r, run: {batch: 2}}]}", "without a method"),
+    ],
+)
+def test_a_file_that_is_no_experiment_is_named(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(TrainingError, match=rf"mine\.yaml.*{message}"):
+        find_experiment(path)
+
+
+def test_wrong_names_and_settings_are_said_before_any_work(tiny):
+    with pytest.raises(TrainingError, match=r"no experiment 'pdgan'; there are .*pdgan-intra"):
+        find_experiment("pdgan")
+    for changes, message in (
+        ({"run": {"bach": 3}}, r"row plain: TrainConfig\.bach"),
+        ({"settings": {"epochs": 0}}, r"row plain: ClassifierConfig\.epochs"),
+        ({"loop": {}}, "there is no loop"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            plan(SMALL, [tiny], changes=changes)

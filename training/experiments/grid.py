@@ -1,0 +1,157 @@
+"""Which cells an experiment has over given stores: row x fold x seed, and the rows for which something is missing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from storage.dataset import DepthDataset
+from training.config import TrainConfig
+from training.errors import TrainingError
+from training.experiments.cell import Cell
+from training.experiments.experiment import OWN_SPLITS, Experiment, Row
+from training.methods import get_method
+from training.pretrain import PretrainConfig
+from training.protocols import Columns, find_protocol, protocols
+from training.splits import rows_of, split_train_dev
+
+Changes = Mapping[str, Mapping[str, Any]]
+SECTIONS = ("settings", "run", "pretrain")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is to be run. missing: rows that cannot be, and why; protocols: what each row that can is run on.
+
+    changes: settings laid over those of the experiment's file, for the record.
+    """
+
+    experiment: Experiment
+    stores: tuple[str, ...]
+    seeds: tuple[int, ...]
+    cells: list[Cell]
+    missing: dict[str, str]
+    protocols: dict[str, str]
+    changes: Changes
+
+
+def plan(
+    experiment: Experiment,
+    stores: Sequence[str],
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    protocol: str | None = None,
+    weights: Mapping[str, Path] | None = None,
+    changes: Changes | None = None,
+) -> Grid:
+    """The cells of an experiment over `stores`, those of one seed after the other.
+
+    A protocol is trained on the first store that has its train and dev samples and tested on the first that has its
+    test samples; with own splits, trained on the first store and tested on the last. protocol: instead of every row's.
+    weights: files that rows ask for by name. changes: {"settings" | "run" | "pretrain": {...}} laid over every row.
+    Raises TrainingError for settings that do not exist, unknown protocols, or no seeds.
+    """
+    changes = changes or {}
+    if unknown := set(changes) - set(SECTIONS):
+        raise TrainingError(
+            f"settings of an experiment begin with {', '.join(SECTIONS)}; there is no {sorted(unknown)[0]}"
+        )
+    if not seeds or not stores:
+        raise TrainingError("an experiment needs a store and a seed at least")
+    data = {store: DepthDataset(store) for store in stores}
+    cells: list[Cell] = []
+    missing: dict[str, str] = {}
+    chosen: dict[str, str] = {}
+    for row in experiment.rows:
+        if row.method is None:
+            continue
+        asked = protocol or row.protocol or experiment.protocol
+        chosen[row.name] = asked
+        if row.weights is not None and row.weights not in (weights or {}):
+            missing[row.name] = f"no weights {row.weights!r}; bring them as --weights {row.weights}=FILE"
+            continue
+        brought = (weights or {})[row.weights] if row.weights else None
+        try:
+            places = [(fold, _places(data, fold)) for fold in _folds(asked)]
+        except _Absent as absent:
+            missing[row.name] = str(absent)
+            continue
+        for seed in seeds:
+            cells += [_cell(row, fold, seed, place, brought, changes) for fold, place in places]
+    return Grid(experiment, tuple(stores), tuple(seeds), sorted(cells, key=lambda c: c.seed), missing, chosen, changes)
+
+
+class _Absent(Exception):
+    """The stores lack what a row needs: not an error, but a line of the table that says so."""
+
+
+def _folds(name: str) -> list[str]:
+    folds = [p.name for p in protocols().values() if p.family == name] if name not in protocols() else []
+    return folds or [name]
+
+
+def _places(data: Mapping[str, DepthDataset], protocol: str) -> tuple[DepthDataset, DepthDataset]:
+    """The stores to train and to test on."""
+    if protocol == OWN_SPLITS:
+        given = list(data.values())
+        first, last = given[0], given[-1]
+        try:
+            split_train_dev(first.table, seed=0)
+            rows_of(last.table, "test")
+        except TrainingError as error:
+            raise _Absent(str(error)) from error
+        return first, last
+    found = find_protocol(protocol)
+    surveys = {store: found.survey(Columns(one.table)) for store, one in data.items()}
+    place = []
+    for parts in (("train", "dev"), ("test",)):
+        fit = [store for store, survey in surveys.items() if not any(survey.missing[part] for part in parts)]
+        if not fit:
+            survey = next(iter(surveys.values()))
+            lacks = dict.fromkeys(f"{part}: {reason}" for part in parts for reason in survey.missing[part])
+            raise _Absent(f"protocol {protocol}: {'; '.join(lacks)}")
+        place.append(data[fit[0]])
+    return place[0], place[1]
+
+
+def _cell(
+    row: Row, protocol: str, seed: int, place: tuple[DepthDataset, DepthDataset], weights: Path | None, changes: Changes
+) -> Cell:
+    assert row.method is not None
+    method = get_method(row.method)
+    common = {"protocol": None if protocol == OWN_SPLITS else protocol, "seed": seed}
+    run = _laid(_laid(method.run, row.run), changes.get("run", {})) | common
+    settings = _laid(row.settings, changes.get("settings", {}))
+    try:
+        pretraining = None
+        if row.pretrain is not None:
+            stage = _laid(_laid(_laid(row.run, changes.get("run", {})), row.pretrain), changes.get("pretrain", {}))
+            pretraining = PretrainConfig.model_validate(stage | common)
+        return Cell(
+            row=row.name,
+            method=row.method,
+            protocol=protocol,
+            settings=method.settings.model_validate(settings | ({"encoder": weights} if weights else {})),
+            config=TrainConfig.model_validate(run),
+            pretraining=pretraining,
+            train_store=place[0].snapshot,
+            test_store=place[1].snapshot,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise TrainingError(f"row {row.name}: {error.title}.{where}: {first['msg']}, got {first['input']!r}") from error
+
+
+def _laid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings, the second over the first."""
+    result = copy.deepcopy(dict(under))
+    for name, value in over.items():
+        inner = result.get(name)
+        result[name] = _laid(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return result
