@@ -23,6 +23,7 @@ def lineage(data: DepthDataset, split: Split) -> dict[str, Any]:
             "dev_is": split.rule,
             "train_samples": len(split.train),
             "dev_samples": len(split.dev),
+            "outside_clips": split.outside_clips,
             "train_subjects": split.train_subjects,
             "dev_subjects": split.dev_subjects,
         },

@@ -49,4 +49,5 @@ def split_of_clips(split: Split, table: pa.Table, targets: Targets) -> Split:
         for value, word in ((0, "live"), (1, "spoof")):
             ends_of_clips(table, rows[label[rows] == value], targets, f"the {word} samples of the {name} side")
     train, dev = (ends_of_clips(table, rows, targets, "this split") for rows in (split.train, split.dev))
-    return replace(split, train=train, dev=dev)
+    outside = len(split.train) + len(split.dev) - targets.frames * (len(train) + len(dev))
+    return replace(split, train=train, dev=dev, outside_clips=outside)

@@ -128,7 +128,9 @@ def evaluate(
         rows, split = selection.test, f"{selection.protocol} test"
         sources = [data.table.column(name).take(rows).unique() for name in ("dataset", "split")]
         asked = pc.field("dataset").isin(sources[0]) & pc.field("split").isin(sources[1])
+    asked_rows = len(rows)
     rows = ends_of_clips(data.table, rows, targets, split)
+    outside = asked_rows - targets.frames * len(rows)  # frames that are in no clip
     seen = _seen(data, rows, card)
     if seen and not seen_subjects:
         raise TrainingError(
@@ -157,7 +159,12 @@ def evaluate(
         level="sample",
         metrics=samples.metrics,
         oracle=samples.oracle,
-        store={"path": str(data.snapshot.root), "snapshot": data.snapshot.number, "samples": len(rows)},
+        store={
+            "path": str(data.snapshot.root),
+            "snapshot": data.snapshot.number,
+            "samples": len(rows),
+            "outside_clips": outside,
+        },
         model={"folder": str(model), "method": card["method"], "sha256": card["weights"]["sha256"]},
         scores=str(out / "scores.parquet"),
         threshold=threshold,

@@ -22,7 +22,8 @@ Rows = NDArray[np.int64]
 class Split:
     """Rows of a store's table. rule says where dev came from; subjects are those with a name, sorted.
 
-    protocol: its name, or "" where the store's own splits are taken.
+    protocol: its name, or "" where the store's own splits are taken. Of clips, rows are the last ones; outside_clips
+    counts the samples of both sides that are in none.
     """
 
     train: Rows
@@ -31,6 +32,7 @@ class Split:
     train_subjects: list[str]
     dev_subjects: list[str]
     protocol: str = ""
+    outside_clips: int = 0
 
 
 def split_train_dev(table: pa.Table, *, seed: int, dev_share: float = 0.2, protocol: str | Path | None = None) -> Split:

@@ -128,12 +128,11 @@ class Watch:
             return
         network.eval()
         parts = [(batch, network(batch.image)) for batch in self.feed.plain(self.rows)]
-        if parts[0][1].dim() != 4:
+        if parts[0][1].dim() < 4:
             return
-        rows = [torch.cat([batch.image for batch, _ in parts]), torch.cat([output for _, output in parts])]
-        if parts[0][0].depth is not None:
-            rows.insert(1, torch.cat([batch.depth for batch, _ in parts if batch.depth is not None]))
-        pixels = grid(rows)
+        shown = [(b.image, o) if b.depth is None else (b.image, b.depth, o) for b, o in parts]
+        # of a clip its first frame, and what is drawn of it
+        pixels = grid([torch.cat([x if x.dim() == 4 else x[:, 0] for x in row]) for row in zip(*shown, strict=True)])
         for sink in self.sinks:
             sink.picture(update, f"{name}/samples", pixels)
 

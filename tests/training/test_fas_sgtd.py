@@ -16,6 +16,7 @@ from training.config import LoopConfig, TrainConfig
 from training.errors import TrainingError
 from training.evaluate import evaluate, read_scores
 from training.export import export
+from training.feed import Feed
 from training.methods import Moment, Targets, get_method, parameters
 from training.methods.fas_sgtd import SGTD, SGTDConfig, SGTDLearner, SGTDNetwork
 from training.methods.fas_sgtd_nets import Backbone, ConvGRUCell, ResidualGradientBlock, ShortTermBlock, sobel
@@ -30,6 +31,7 @@ from training.methods.fas_sgtd_single import (
     masked_depth,
     optimiser,
 )
+from training.track import SIDE, Watch, grid
 from training.train import train
 
 THIN = {"width": 0.0625}
@@ -439,7 +441,7 @@ def test_stages_in_two_runs_keep_the_backbone_and_score_clips_with_stored_masks(
     assert (card["training"]["init"], card["training"]["encoder"]) == ("pretrained", str(first))
     assert [r["epoch"] for r in load_json(second / "history.json")] == [1]
     judged = evaluate(str(store), second, tmp_path / "eval")
-    assert judged.store["samples"] == 8  # two subjects' four videos, a clip each
+    assert (judged.store["samples"], judged.store["outside_clips"]) == (8, 0)  # two subjects' four videos, a clip each
     assert len(read_scores(tmp_path / "eval" / "scores.parquet").score) == 8
     with pytest.raises(TrainingError, match=r"clips of 5 frames"):
         export(second, tmp_path / "shipped")
@@ -447,6 +449,40 @@ def test_stages_in_two_runs_keep_the_backbone_and_score_clips_with_stored_masks(
         train(str(store), tmp_path / "no", SGTD(), SGTDConfig(backbone=first), CONFIG)
     with pytest.raises(TrainingError, match="mask=ellipse"):
         export(first, tmp_path / "shipped")
+
+
+def test_a_run_that_is_stopped_in_stage_2_goes_on_to_the_same_weights(clip_store, tmp_path):
+    settings = SGTDConfig(single=SGTDSingleConfig(**THIN, epochs=1), epochs=1, frames=2)
+    config = CONFIG.model_copy(update={"batch": 8, "loop": LoopConfig(track=(), checkpoint_updates=1, ema=0.9)})
+
+    def stop(_stage, done, total, _terms):
+        if done == total - 1:
+            raise KeyboardInterrupt
+
+    whole = train(str(clip_store), tmp_path / "whole", SGTD(), settings, config)
+    with pytest.raises(KeyboardInterrupt):
+        train(str(clip_store), tmp_path / "stopped", SGTD(), settings, config, stop)
+    went_on = train(str(clip_store), tmp_path / "stopped", SGTD(), settings, config)
+    assert (went_on / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    # a fifth frame of each of the videos has no pair
+    assert load_json(whole / "model.json")["split"]["outside_clips"] == 5 * 4
+
+
+def test_sample_grids_show_the_first_frame_of_a_clip(clip_store):
+    data = DepthDataset(str(clip_store))
+    feed = Feed(data, input_size=64, targets=SGTD().targets(SGTDConfig()), batch=4, device=torch.device("cpu"))
+    pictures = []
+
+    class Kept:
+        def picture(self, update, name, pixels):
+            pictures.append(pixels)
+
+    ends = ends_of_clips(data.table, np.arange(len(data)), feed.targets, "all")
+    Watch([Kept()], feed, ends).network(1, "fas-sgtd", SGTDNetwork(**THIN))
+    (shown,) = pictures
+    assert shown.shape == (3 * SIDE, 8 * SIDE, 3)  # picture, stored depth, refined depth
+    first = data[int(feed.clips[ends[data.table.column("label").to_numpy()[ends] == 0][0], 0])]["image"]
+    assert np.array_equal(shown[:SIDE, :SIDE], grid([first[None].float() / 255]))
 
 
 def test_the_single_frame_stage_is_exported(tmp_path):
