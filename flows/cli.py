@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from flows.cli_experiment import app as experiment_app
 from flows.cli_live import app as live_app
+from flows.cli_methods import app as methods_app
 from flows.cli_models import Fusion
 from flows.cli_models import app as models_app
 from flows.cli_prefect import app as prefect_app
@@ -47,6 +48,7 @@ app.add_typer(sources_app)
 app.add_typer(store_app)
 app.add_typer(train_app)
 app.add_typer(experiment_app)
+app.add_typer(methods_app)
 app.add_typer(models_app)
 app.add_typer(live_app)
 app.add_typer(prefect_app)

@@ -1,31 +1,48 @@
 """The other published methods: sizes as published, signs, that each can learn, and that its export is itself."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from liveness.model import LivenessModel
 from storage.dataset import DepthDataset
 from tests.fixtures.balls import FAST, SIZE
 from training.batch import Batch
+from training.checkpoint import load_model
 from training.config import TrainConfig
 from training.errors import TrainingError
 from training.evaluate import evaluate, read_scores
 from training.export import export
 from training.methods import Moment, get_method, parameters
+from training.methods.backbone import Backbone
 from training.methods.cdcn import SpatialAttention
 from training.methods.convolution import CentralDifferenceConv2d
+from training.methods.densenet import DenseNetStart
+from training.methods.googlenet import GoogLeNet
+from training.methods.initial import load_encoder
+from training.methods.lgsc import AuxiliaryClassifier, CueGenerator, live_regression, live_triplets
+from training.methods.plain import PlainClassifier
+from training.methods.resnet import SqueezeExcitation, he_init
 from training.train import train
 
-EPOCHS = 8
+EPOCHS = 6
 # small and quick versions of each; what is not here is as published
 QUICK = {
-    "pixelwise-depth": {"width": 4, "depth_size": SIZE, "lr": 5e-3},
+    "pixelwise-depth": {"width": 4, "depth_size": SIZE, "lr": 5e-3, "epochs": 12},
     "pixelwise-binary": {"width": 4, "lr": 5e-3},
     "deepixbis": {"growth": 6, "map_size": SIZE // 16, "lr": 5e-3},
     "cdcn": {"width": 0.1, "lr": 5e-3},
     "cdcn++": {"width": 0.1, "lr": 5e-3},
+    "lgsc": {"width": 0.125, "lr": 2e-3, "epochs": 3},
+    "googlenet": {"lr": 1e-3, "epochs": 3},
+    "resnet18": {"width": 0.125, "lr": 2e-3},
+    "se-resnet18": {"width": 0.125, "lr": 2e-3},
 }
+# norms by instance leave nothing of features of 2 x 2 px, which is what 64 px come down to
+RUN = {"lgsc": {"input_size": 128}}
 
 
 def made(name, seed=0, **settings):
@@ -59,6 +76,10 @@ def depth_size_of(name):
         ("deepixbis", 3.1987e6, 5e-3),
         ("cdcn", 2.2450e6, 5e-3),
         ("cdcn++", 2.2574e6, 5e-3),
+        ("lgsc", 16_322_583, 0),
+        ("googlenet", 5_599_904 + 1_025, 0),  # torchvision's without its last layer, and one logit
+        ("resnet18", 11_176_512 + 513, 0),
+        ("se-resnet18", 11_176_512 + 513 + 89_080, 0),
     ],
 )
 def test_networks_have_the_published_size(name, expected, tolerance):
@@ -98,7 +119,8 @@ def test_a_few_steps_learn_a_batch_by_heart_and_live_scores_higher(name):
 def test_each_method_is_trained_evaluated_and_exported(name, store, tmp_path):
     method = get_method(name)
     settings = method.settings(**{"epochs": EPOCHS, **QUICK[name]})
-    model = train(str(store), tmp_path / "model", method, settings, TrainConfig(**FAST, loop={"track": []}))
+    config = TrainConfig(**{**FAST, **RUN.get(name, {})}, loop={"track": []})
+    model = train(str(store), tmp_path / "model", method, settings, config)
     result = evaluate(str(store), model, tmp_path / "evaluation")
     assert result.metrics.auc > 0.85
     shipped = LivenessModel(export(model, tmp_path / "shipped"))  # refused where its scores are not torch's
@@ -205,3 +227,124 @@ def test_attention_weighs_places_alike_in_all_channels():
     assert weight.min() > 0
     assert weight.max() < 1
     assert torch.allclose(weight, weight[:, :1].expand_as(weight), atol=1e-6)
+
+
+# spoof cues -----------------------------------------------------------------------------
+
+
+def test_cues_and_features_have_the_published_shapes():
+    assert parameters(AuxiliaryClassifier()) == 11_177_538
+    generator = CueGenerator(width=0.25)
+    cue, features = generator.drawn(torch.rand(1, 3, 224, 224))
+    assert cue.shape == (1, 3, 224, 224)
+    assert cue.abs().max() <= 1
+    sides = [(512, 7), (256, 14), (128, 28), (64, 56), (64, 112)]
+    assert [f.shape[1:] for f in features] == [(channels // 4, side, side) for channels, side in sides]
+
+
+def test_the_score_is_1_for_no_cue_and_0_for_the_largest():
+    generator = CueGenerator(width=0.125)
+    assert generator.score(torch.zeros(2, 3, 8, 8)).tolist() == [1, 1]
+    assert generator.score(torch.tensor([1.0, -1.0]).repeat_interleave(192).view(2, 3, 8, 8)).tolist() == [0, 0]
+
+
+def test_only_live_cues_are_drawn_to_zero():
+    cue = torch.stack([torch.full((3, 4, 4), v) for v in (0.1, -0.3, 0.9, 0.9)])
+    assert live_regression(cue, torch.tensor([0.0, 0, 1, 1])) == pytest.approx(0.2)
+    assert live_regression(cue, torch.ones(4)) == 0
+
+
+def test_triplets_are_those_with_live_anchors():
+    label = torch.tensor([0.0, 0, 0, 1, 1])
+    features = torch.rand(5, 6, 3, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    v = torch.nn.functional.normalize(features.mean(dim=(2, 3)))
+    by_hand = [
+        (v[a] - v[p]).norm() - (v[a] - v[n]).norm() + 0.5 for a in range(3) for p in range(3) for n in (3, 4) if a != p
+    ]
+    paid = [cost for cost in by_hand if cost > 0]
+    assert live_triplets(features, label, 0.5).item() == pytest.approx(sum(paid).item() / len(paid), rel=1e-5)
+    apart = torch.zeros(4, 2, 1, 1)
+    apart[:2, 0], apart[2:, 1] = 1, 1  # live one way, spoof another: farther than the margin
+    assert live_triplets(apart, torch.tensor([0.0, 0, 1, 1]), 0.5) == 0
+    for one_class in (torch.zeros(4), torch.ones(4)):
+        assert live_triplets(apart, one_class, 0.5) == 0
+
+
+def test_the_three_terms_carry_their_weights_and_reach_both_networks():
+    batch = batch_of()
+    terms = {}
+    for weights in ((5, 1, 5), (10, 3, 1)):
+        torch.manual_seed(0)  # of the dropout
+        names = ("w_regression", "w_triplet", "w_classifier")
+        network, learner = made("lgsc", width=0.125, **dict(zip(names, weights, strict=True)))
+        terms[weights] = next(learner.losses(batch, Moment(1, 0, 9))).terms
+    ratios = [(terms[(10, 3, 1)][n] / terms[(5, 1, 5)][n]).item() for n in ("regression", "triplets", "classifier")]
+    assert ratios == pytest.approx([2, 3, 0.2], rel=1e-4)
+    terms[(10, 3, 1)]["classifier"].backward()
+    assert learner.classifier.head[1].weight.grad.abs().sum() > 0
+    assert network.last.up.weight.grad.abs().sum() > 0  # through the picture with its cue
+    assert set(network.state_dict()) & {"head.1.weight", "classifier.head.1.weight"} == set()  # not kept
+
+
+def test_an_encoder_from_a_file_keeps_its_statistics(tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    source = he_init(CueGenerator(0.125).encoder, torch.Generator().manual_seed(7))
+    save_file(source.state_dict(), path)
+    for encoder, learns in ((None, True), (path, False)):
+        network, learner = made("lgsc", width=0.125, encoder=encoder)
+        learner.begin_epoch(1)
+        assert network.encoder.bn1.training is learns
+        assert network.last.training
+        assert learner.origin["init"] == ("he" if learns else "pretrained")
+
+
+# plain classifiers and published weights --------------------------------------------------
+
+
+def test_squeeze_and_excitation_weighs_channels():
+    x = torch.rand(2, 32, 5, 5) + 0.1
+    weight = SqueezeExcitation(32, 16)(x) / x
+    assert torch.allclose(weight, weight[:, :, :1, :1].expand_as(weight), atol=1e-5)
+    assert len([m for m in PlainClassifier("se-resnet18").modules() if isinstance(m, SqueezeExcitation)]) == 8
+    assert not [m for m in PlainClassifier("resnet18").modules() if isinstance(m, SqueezeExcitation)]
+
+
+@pytest.mark.parametrize(
+    ("trunk", "shape"), [("googlenet", (1024, 7, 7)), ("resnet18", (512, 7, 7)), ("se-resnet18", (512, 7, 7))]
+)
+def test_plain_trunks_end_at_a_32nd(trunk, shape):
+    assert PlainClassifier(trunk).encoder(torch.rand(1, 3, 224, 224)).shape[1:] == shape
+
+
+def published(backbone: Backbone):
+    """A weights file as torchvision has it: its names, its last layer, DenseNet's names of before 2018."""
+    state = {backbone.torchvision_name(name): tensor for name, tensor in backbone.state_dict().items()}
+    if isinstance(backbone, DenseNetStart):
+        state = {re.sub(r"(norm|conv)([12])\.", r"\1.\2.", name): tensor for name, tensor in state.items()}
+    return {**state, "fc.weight": torch.zeros(1000, 4), "aux1.fc2.bias": torch.zeros(1000)}
+
+
+@pytest.mark.parametrize("make", [GoogLeNet, DenseNetStart])
+def test_published_weights_are_read_by_torchvisions_names(tmp_path, make):
+    source = he_init(make(), torch.Generator().manual_seed(5)).eval()
+    path = tmp_path / "published.pth"
+    torch.save(published(source), path)
+    encoder = make().eval()
+    assert load_encoder(encoder, path) == {"init": "file", "encoder": str(path)}
+    image = torch.rand(1, 3, 64, 64)
+    assert torch.equal(encoder(image), source(image))
+    other = DenseNetStart() if make is GoogLeNet else GoogLeNet()
+    with pytest.raises(TrainingError, match=f"is nothing, not .* expected {other.what}"):
+        load_encoder(other, path)
+
+
+def test_a_method_without_a_published_file_starts_from_its_own_models(store, tmp_path):
+    method, config = get_method("cdcn"), TrainConfig(**FAST, loop={"track": []})
+    settings = method.settings(**QUICK["cdcn"], epochs=1)
+    first = train(str(store), tmp_path / "first", method, settings, config)
+    again, learner = made("cdcn", **QUICK["cdcn"], encoder=first)
+    assert learner.origin == {"init": "checkpoint", "encoder": str(first)}
+    kept, _ = load_model(first)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), kept.parameters(), strict=True))
+    with pytest.raises(TrainingError, match="do not fit CDCNet"):
+        made("cdcn", width=0.2, encoder=first)

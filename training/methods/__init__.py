@@ -173,6 +173,10 @@ _WHERE = {
     "cdcn++": "training.methods.cdcn:CDCNPlusPlus",
     "fas-sgtd": "training.methods.fas_sgtd:SGTD",
     "fas-sgtd-single": "training.methods.fas_sgtd_single:SGTDSingle",
+    "lgsc": "training.methods.lgsc:LGSC",
+    "googlenet": "training.methods.plain:GoogLeNetClassifier",
+    "resnet18": "training.methods.plain:ResNet18Classifier",
+    "se-resnet18": "training.methods.plain:SEResNet18Classifier",
 }
 METHODS = tuple(_WHERE)
 

@@ -15,15 +15,32 @@ from training.methods.style import mix_styles
 Net = TypeVar("Net", bound=nn.Module)
 
 
-class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions and a skip (He et al. 2015); a 1 x 1 convolution on the skip where the shape changes."""
+class SqueezeExcitation(nn.Module):
+    """Channels weighed by what all of the picture says of them (Hu et al., CVPR 2018, arXiv 1709.01507)."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, theta: float = 0.0) -> None:
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        between = max(1, channels // reduction)
+        self.fc1, self.fc2 = nn.Conv2d(channels, between, 1), nn.Conv2d(between, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same, times (B, C, 1, 1) in (0, 1)."""
+        return x * torch.sigmoid(self.fc2(torch.relu(self.fc1(x.mean(dim=(2, 3), keepdim=True)))))
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and a skip (He et al. 2015); a 1 x 1 convolution on the skip where the shape changes.
+
+    squeeze: reduction of a squeeze and excitation before the sum, None for none.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, theta: float = 0.0, squeeze: int | None = None) -> None:
         super().__init__()
         self.conv1 = convolution(inputs, outputs, stride, theta=theta)
         self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = convolution(outputs, outputs, theta=theta)
         self.bn2 = nn.BatchNorm2d(outputs)
+        self.weigh = SqueezeExcitation(outputs, squeeze) if squeeze else nn.Identity()
         self.relu = nn.ReLU(inplace=True)
         self.skip: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
@@ -32,17 +49,20 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
         y = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(y)) + self.skip(x))
+        return self.relu(self.weigh(self.bn2(self.conv2(y))) + self.skip(x))
 
 
 class Encoder(Backbone):
     """ResNet-18 without its last layer. At width .25 it has 702,096 parameters.
 
     (B, 3, 224, 224) float RGB in [0, 1] -> the embedding, (B, 512 * width, 7, 7). theta: of central differences in its
-    3 x 3 convolutions. style_mixing: probability that a training batch has its styles mixed within classes.
+    3 x 3 convolutions. style_mixing: probability that a training batch has its styles mixed within classes. squeeze: of
+    a squeeze and excitation in each block.
     """
 
-    def __init__(self, width: float = 0.25, theta: float = 0.0, style_mixing: float = 0.0) -> None:
+    def __init__(
+        self, width: float = 0.25, theta: float = 0.0, style_mixing: float = 0.0, squeeze: int | None = None
+    ) -> None:
         super().__init__()
         self.theta, self.style_mixing = theta, style_mixing
         channels = [round(c * width) for c in (64, 128, 256, 512)]
@@ -53,11 +73,8 @@ class Encoder(Backbone):
         self.pool = nn.MaxPool2d(3, 2, 1)
         layers, inputs = [], channels[0]
         for i, outputs in enumerate(channels):
-            layers.append(
-                nn.Sequential(
-                    BasicBlock(inputs, outputs, 1 if i == 0 else 2, theta), BasicBlock(outputs, outputs, 1, theta)
-                )
-            )
+            first = BasicBlock(inputs, outputs, 1 if i == 0 else 2, theta, squeeze)
+            layers.append(nn.Sequential(first, BasicBlock(outputs, outputs, 1, theta, squeeze)))
             inputs = outputs
         self.layers = nn.Sequential(*layers)
 
