@@ -4,12 +4,19 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from flows.interrupt import unaware_of_interrupts
 from tasks.errors import BuildError
 
 DRAIN_SECONDS = 10.0
+_temporary: ContextVar[bool] = ContextVar("temporary", default=False)
+
+
+def on_temporary_server() -> bool:
+    """Whether flows called here report to a server of `prefect_api`'s own, which ends with it."""
+    return _temporary.get()
 
 
 @contextmanager
@@ -39,11 +46,13 @@ def prefect_api(*, configured: bool = True) -> Iterator[str]:
     server = SubprocessASGIServer()
     with unaware_of_interrupts():
         server.start(timeout=120)
+    mark = _temporary.set(True)
     try:
         with temporary_settings({PREFECT_API_URL: server.api_url}):
             yield server.api_url
             _drain()
     finally:
+        _temporary.reset(mark)
         server.stop()
 
 

@@ -23,8 +23,9 @@ from flows.assets import asset
 from flows.build_progress import BuildProgress, build_progress
 from flows.build_summary import BuildSummary, announce, summarise
 from flows.cluster import DaskConfig, dask_client
-from flows.fanout import build_shards, stop_flag
+from flows.fanout import build_shards, runs_on_gpu, stop_flag
 from flows.interrupt import refuse_if_interrupted
+from flows.one_build import one_build
 from storage.build_lock import build_lock
 from storage.shard_info import ShardInfo
 from storage.snapshot import Snapshot, Store
@@ -95,7 +96,7 @@ def build_depth(
         )
         return into(target, shards, current, config, scans)
 
-    with build_lock(target.root):
+    with one_build(str(target.root)), build_lock(target.root):
         done = build_store(target, scans, config, make, put, checksum=checksum, only=only or EVERYTHING)
     summary = summarise(done, scans, stage_seconds, started)
     if done.committed:
@@ -108,7 +109,7 @@ def make_shards(work: Plan, config: BuildConfig, store: str, dask: DaskConfig) -
     with build_progress(sum(len(plan.media) for plan in work.shards)) as progress:
         if not work.shards:
             return [], progress
-        with dask_client(dask) as client, stop_flag(client) as stop:
+        with dask_client(dask, on_gpu=runs_on_gpu(config)) as client, stop_flag(client) as stop:
             splits = groupby(work.shards, key=lambda plan: (plan.dataset, plan.split))
             runs = [
                 build_split.with_options(name=f"build {dataset} {split}").submit(

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -27,11 +28,12 @@ class DaskConfig(BaseModel):
 
 
 @contextmanager
-def dask_client(config: DaskConfig) -> Iterator[Client]:
+def dask_client(config: DaskConfig, *, on_gpu: bool = False) -> Iterator[Client]:
     """Yield a client of the configured cluster; a local cluster ends with the block.
 
     Local workers are processes of one thread: decoding, detection and alignment are each single-threaded, and Dask's
-    nanny already limits OpenMP and BLAS to one thread a worker.
+    nanny already limits OpenMP and BLAS to one thread a worker. For work `on_gpu` there is one a GPU where dask-cuda is
+    installed; without it all workers share the first GPU.
     """
     address = config.address or settings().dask
     if address:
@@ -47,16 +49,23 @@ def dask_client(config: DaskConfig) -> Iterator[Client]:
     # the first death of a worker is told to flows/fanout.py, which knows better than to try the same thing thrice
     dask.config.set({"distributed.scheduler.allowed-failures": 0})
     with unaware_of_interrupts():
-        cluster = LocalCluster(
-            n_workers=config.workers or settings().workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=config.memory or "auto",
-            dashboard_address=":0",  # any free port: two builds on one machine must not argue about 8787
-            silence_logs=logging.CRITICAL,  # what a shard raises is raised here; a worker that is closed is no news
-        )
+        cluster = _local_cluster(config, on_gpu=on_gpu)
     with cluster, Client(cluster) as client, _report(config):
         yield client
+
+
+def _local_cluster(config: DaskConfig, *, on_gpu: bool) -> LocalCluster:
+    options = {
+        "threads_per_worker": 1,
+        "memory_limit": config.memory or "auto",
+        "dashboard_address": ":0",  # any free port: two builds on one machine must not argue about 8787
+        "silence_logs": logging.CRITICAL,  # what a shard raises is raised here; a worker that is closed is no news
+    }
+    if on_gpu and importlib.util.find_spec("dask_cuda") is not None and shutil.which("nvidia-smi"):
+        from dask_cuda import LocalCUDACluster
+
+        return LocalCUDACluster(n_workers=config.workers, resources={"GPU": 1}, **options)
+    return LocalCluster(n_workers=config.workers or settings().workers, processes=True, **options)
 
 
 def _report(config: DaskConfig) -> AbstractContextManager[object]:

@@ -191,9 +191,14 @@ def place(client: Client, config: BuildConfig) -> tuple[int, dict[str, float]]:
     """
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     on_gpu = sum(worker["resources"].get("GPU", 0) >= 1 for worker in workers)
-    if on_gpu and config.align.aligner == "prnet" and config.align.prnet_engine == "torch":
+    if on_gpu and runs_on_gpu(config):
         return on_gpu, {"GPU": 1}
     return max(1, len(workers)), {}
+
+
+def runs_on_gpu(config: BuildConfig) -> bool:
+    """Whether a build would use a GPU where there is one."""
+    return config.align.aligner == "prnet" and config.align.prnet_engine == "torch"
 
 
 def _on_worker(job: _Job, config: BuildConfig, store: str, stop: str) -> tuple[ShardInfo, Timings, list[Line]]:

@@ -11,6 +11,7 @@ from urllib.request import urlopen
 import pytest
 from PIL import Image
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from flows.build_depth import Source, build_depth
 from flows.cluster import DaskConfig
@@ -57,14 +58,20 @@ def test_prefect_keeps_tables_and_a_picture_of_a_build(
     line = capsys.readouterr().err.splitlines()[-1]
     assert re.fullmatch(r"build: 3/3 media, [\d.]+/s [\d.]+ samples/s, 1 rejects", line), line
     with get_client(sync_client=True) as client:
-        found = {artifact.key: artifact for artifact in client.read_artifacts(limit=50)}
+        (page,) = [
+            a for a in client.read_artifacts(limit=200) if str(tmp_path) in str(a.data) and "jpeg" in str(a.data)
+        ]
+        mine = client.read_artifacts(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[page.flow_run_id])), limit=200
+        )
+    found = {artifact.key: artifact for artifact in mine}
     assert found["build-depth-progress"].data == 100.0
     datasets = found["build-depth-datasets"].data
     assert '"split": "train"' in datasets
     assert '"samples": 2' in datasets
-    page = found["build-depth-store"].data
-    assert "| no-face | 1 |" in page
-    assert "| quality of live frames | frames |" in page
-    assert re.search(r"\| align \| [\d.]+ \|", page)
-    (picture,) = re.findall(r"data:image/jpeg;base64,([\w+/=]+)", page)
+    text = found["build-depth-store"].data
+    assert "| no-face | 1 |" in text
+    assert "| quality of live frames | frames |" in text
+    assert re.search(r"\| align \| [\d.]+ \|", text)
+    (picture,) = re.findall(r"data:image/jpeg;base64,([\w+/=]+)", text)
     assert Image.open(io.BytesIO(base64.b64decode(picture))).size[0] == 8 * 112

@@ -65,7 +65,7 @@ def test_a_wrong_option_names_the_setting_and_what_it_accepts(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--store", "s3://bucket/store"], "s3://"),
+        (["--store", "s4://bucket/store"], "s4://: unknown"),
         (["--store", "store@3"], "a build writes a store, not a snapshot"),
         (["--store", "file"], "file"),  # a file is in the way
         (["--store", "store", "--detector", "given"], "no sample could be made: 4 rejects; nothing was committed"),

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -105,7 +106,6 @@ def runs_of(flow: str) -> list[str]:
 
 @pytest.mark.slow
 def test_new_files_become_a_snapshot_and_one_model_without_a_hand(served: tuple[Path, str], api: str) -> None:
-    from prefect.events import emit_event
 
     folder, _ = served
     models = folder / "store.models"
@@ -123,9 +123,8 @@ def test_new_files_become_a_snapshot_and_one_model_without_a_hand(served: tuple[
 
     # the same event once more, as after a restart; and some refreshes that find nothing
     payload = {"store": str(folder / "store"), "snapshot": 2, "samples": 24}
-    emit_event(
-        "pseudodepth.store.updated", resource={"prefect.resource.id": "pseudodepth.store.store"}, payload=payload
-    )
+    event = Event(event=STORE_UPDATED, resource={"prefect.resource.id": "pseudodepth.store.store"}, payload=payload)
+    httpx.post(f"{api}/events", json=[event.model_dump(mode="json")]).raise_for_status()
     wait_for("the third run", lambda: len(runs_of("train-liveness")) >= 3, 3 * MINUTES)
     assert runs_of("train-liveness") == ["Completed", "Completed", "Skipped"]
     assert Store(folder / "store").current().number == 2
