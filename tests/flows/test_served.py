@@ -18,6 +18,7 @@ import psutil
 import pytest
 import yaml
 
+from flows.build_summary import STORE_UPDATED
 from flows.deployments import call_here, entrypoints, parse_parameters, start_deployment
 from storage.snapshot import Store
 from storage.verify import verify
@@ -120,6 +121,8 @@ def test_new_files_become_a_snapshot_and_one_model_without_a_hand(served: tuple[
     second = wait_for("a model of the second snapshot", trained(2))
     assert (second["store"], second["samples"]) == (f"{folder / 'store'}@2", 24)
     assert (models / "2" / "report.html").is_file()
+
+    from prefect.events import Event
 
     # the same event once more, as after a restart; and some refreshes that find nothing
     payload = {"store": str(folder / "store"), "snapshot": 2, "samples": 24}
