@@ -24,10 +24,11 @@ class LiveFusion(StrEnum):
 
 @app.command()
 def live(
-    source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="webcam (0, 1, ... or its name), video file, folder, stream URL")
-    ],
     model: Annotated[Path, typer.Option("--model", "-m", help="folder that `pseudodepth export` wrote")],
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="SOURCE", help="webcam (0, 1, ... or its name), video file, folder, stream URL"),
+    ] = None,
     show: Annotated[bool, typer.Option("--show/--no-show", help="a window with the overlay")] = True,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="film of what was seen, .mp4, .mkv, ...")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a frame on stdout")] = False,
@@ -44,12 +45,17 @@ def live(
     min_face: Annotated[float | None, typer.Option(min=0, help="px; default: the model's")] = None,
     min_sharpness: Annotated[float | None, typer.Option(min=0, help="0 takes blurred faces too")] = None,
     detector_weights: Annotated[Path | None, typer.Option(help="weights file of the detector")] = None,
+    web: Annotated[bool, typer.Option("--web", help="not SOURCE: a page that uses the browser's camera")] = False,
+    host: Annotated[str, typer.Option(help="of --web; anything but loopback lets others in")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="of --web")] = 8765,
 ) -> None:
     """Live or spoof, frame by frame as the camera sends them; end with q, Escape, Ctrl-C or the source's own end."""
     from flows.live.run import run
     from flows.live.watch import Watch
     from flows.predictor import Predictor
 
+    if web == (source is not None):
+        raise typer.BadParameter("give either a SOURCE (webcam number, file, folder, URL) or --web")
     config = watch_config(every=every, max_turn=max_turn, how=fusion.value, n=n, k=k)
     predictor = Predictor(
         model,
@@ -59,6 +65,16 @@ def live(
         min_face=min_face,
         min_sharpness=min_sharpness,
     )
+    if source is None:
+        from flows.live.web import is_loopback, serve
+
+        print(f"http://{f'[{host}]' if ':' in host else host}:{port}/  (Ctrl-C ends it)", flush=True)
+        if not is_loopback(host):
+            print(
+                f"{host} is not loopback: whoever reaches it can use it; put TLS and a login before it", file=sys.stderr
+            )
+        serve(lambda: Watch(predictor, config), host, port)
+        return
     tell = _print_json if as_json else _StateChanges()
     tally = run(source, Watch(predictor, config), every_frame=every_frame, show=show, out=out, tell=tell)
     print(tally.line(), file=sys.stderr)
