@@ -14,6 +14,7 @@ from flows.train import Lines
 from training.errors import TrainingError
 from training.experiments import Cell, find_experiment, plan, run_cell, write_table
 from training.experiments.cell import finished
+from training.experiments.pictures import draw_pictures
 from training.experiments.table import Line
 
 
@@ -65,4 +66,5 @@ def experiment(
                 continue
             result = state.result()
         results.append(result)
-    return write_table(grid, results, folder, failures=failures)
+    pictures = draw_pictures(grid, results, folder) if grid.experiment.figures else {}
+    return write_table(grid, results, folder, failures=failures, pictures=pictures)

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from storage.atomic import write_file
 from training import metrics
 
 LIVE, SPOOF, GREY, INK = "#1f7a8c", "#d1603d", "#8a94a0", "#2b3440"
@@ -134,17 +136,28 @@ def det_curve(scores: metrics.Scores, at: metrics.Metrics) -> str:
 def embedding_panels(embedding: Mapping[str, Any]) -> str:
     """Two PCA panels of the same samples: He initialisation and after pre-training (PDGAN's figure 7)."""
     label, attack = np.array(embedding["label"]), np.array(embedding["attack"], np.str_)
+    titles = {"he_init": "Before: He initialisation", "pretrained": "After: PDGAN encoder"}
+    return _uri(_pca_panels({title: embedding[key] for key, title in titles.items()}, label, attack))
+
+
+def save_embedding_panels(
+    path: Path, panels: Mapping[str, Mapping[str, Any]], label: NDArray[np.int8], attack: NDArray[np.str_]
+) -> None:
+    """Write an SVG of PCA panels of the same samples; panels: title -> what `embedding.project` gives."""
+    write_file(path, _pca_panels(panels, label, attack))
+
+
+def _pca_panels(panels: Mapping[str, Mapping[str, Any]], label: NDArray[np.int8], attack: NDArray[np.str_]) -> bytes:
     with rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 3.1))
-        panels = (("he_init", "Before: He initialisation"), ("pretrained", "After: PDGAN encoder"))
-        for i, (key, title) in enumerate(panels, 1):
-            points, share = np.array(embedding[key]["points"]), embedding[key]["explained"]
-            axes = figure.add_subplot(1, 2, i)
+        figure = Figure(figsize=(3.6 * len(panels), 3.1))
+        for i, (title, one) in enumerate(panels.items(), 1):
+            points, share = np.array(one["points"]), one["explained"]
+            axes = figure.add_subplot(1, len(panels), i)
             _scatter(axes, points, label, attack)
             axes.set(title=title, xlabel=f"PC 1 ({share[0]:.0%})", ylabel=f"PC 2 ({share[1]:.0%})")
-            if i == 2:
+            if i == len(panels):
                 axes.legend(loc="best", markerscale=1.6)
-        return _svg(figure)
+        return _svg_bytes(figure)
 
 
 def seen_panels(projections: Mapping[str, Any], label: NDArray[np.int8], attack: NDArray[np.str_]) -> str:
@@ -184,6 +197,14 @@ def _colours(count: int) -> list[str]:
 
 
 def _svg(figure: Figure) -> str:
+    return _uri(_svg_bytes(figure))
+
+
+def _svg_bytes(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
+    return stream.getvalue()
+
+
+def _uri(svg: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()

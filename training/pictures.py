@@ -51,11 +51,16 @@ def stored(data: DepthDataset, rows: Rows) -> list[Picture]:
 
 def generated(data: DepthDataset, rows: Rows, pretrained: Path) -> list[Picture]:
     """The same with the depth that the pre-trained generator draws (PDGAN's figure 4: input, target, generated)."""
+    maps = drawn_depth(data, rows, pretrained)
+    return [_picture(data, int(row), drawn) for row, drawn in zip(rows, maps, strict=True)]
+
+
+def drawn_depth(data: DepthDataset, rows: Rows, pretrained: Path) -> NDArray[np.float32]:
+    """(len(rows), d, d) float32 in [0, 1]: the depth that the generator in a folder of `pretrain` draws."""
     net, card = load_model(pretrained)
     feed = feed_of(card, data, batch=16, device=torch.device("cpu"))
     with torch.no_grad():
-        maps = [net(batch.image)[:, 0].numpy() for batch in feed.plain(rows)]
-    return [_picture(data, int(row), drawn) for row, drawn in zip(rows, np.concatenate(maps), strict=True)]
+        return np.concatenate([net(batch.image)[:, 0].numpy() for batch in feed.plain(rows)])
 
 
 def hardest(data: DepthDataset, scores: metrics.Scores, count: int) -> list[Picture]:

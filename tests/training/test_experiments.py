@@ -4,7 +4,9 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import training.experiments.cell as cell_module
 from tests.fixtures.balls import FAST, FAST_PDGAN, build_store
@@ -12,6 +14,7 @@ from training.errors import TrainingError
 from training.experiments import Grid, experiments, find_experiment, plan, run_cell, write_table
 from training.experiments.cell import finished
 from training.experiments.experiment import Experiment
+from training.experiments.pictures import draw_pictures
 from training.experiments.table import lines_of
 from training.methods import METHODS, get_method
 from training.metrics import f1
@@ -89,6 +92,16 @@ def test_a_killed_grid_goes_on_where_it_was_and_repeats_nothing(tiny, tmp_path, 
     )
     assert (grid.cells[0].folder(tmp_path) / "cell.json").read_bytes() == first
     assert len({result["digest"] for result in results}) == 6 - 2  # gan and gan-multi differ in name alone
+
+    titles = draw_pictures(grid, results, tmp_path)
+    assert [path.name for path in titles.values()] == [
+        f"figure-{n}" for n in ("1.png", "4.png", "5.png", "6.png", "7.svg")
+    ]
+    for path in titles.values():
+        if path.suffix == ".png":  # not an empty sheet: crops and depth have colours
+            assert np.asarray(Image.open(tmp_path / path).convert("RGB")).std() > 20
+    svg = (tmp_path / titles[next(title for title in titles if "PCA" in title)]).read_text()
+    assert svg.startswith("<?xml")
 
     lines = {line.row: line for line in write_table(grid, results, tmp_path)}
     rates = [result["levels"]["sample"]["dev"]["bpcer"] for result in results if result["row"] == "plain"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -175,7 +176,7 @@ def _run(grid: Grid, lines: Sequence[Line]) -> list[str]:
     """What was run, and what forbids to compare it with what was published."""
     text = [f"Run on {', '.join(grid.stores)}; seeds {', '.join(map(str, grid.seeds))}."]
     if grid.changes:
-        text.append(f"Settings changed from the experiment's: {dict(grid.changes)}.")
+        text.append(f"Settings changed from the experiment's: `{json.dumps(grid.changes)}`.")
     others = sorted(
         {line.protocol for line in lines if line.trained and line.protocol != _published_protocol(grid, line)}
     )
