@@ -46,7 +46,7 @@ def cost(name: str, *, timed: bool = True) -> Cost:
     milliseconds = 1000 * _seconds(graph, torch.zeros(1, *shape)) if timed else None
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         graph.to("meta")(torch.zeros(1, *shape, device="meta"))  # shapes alone: nothing is computed
-    target = "label" if targets.depth_size is None else f"depth {targets.depth_size}"
+    target = "label" if targets.depth_size is None else f"depth {targets.depth_size}" + ", mask" * targets.mask
     macs = counter.get_total_flops() // 2
     return Cost(name, method.reference, weights, macs, shape, target, milliseconds)
 
