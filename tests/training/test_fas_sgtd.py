@@ -377,10 +377,14 @@ def test_a_single_frame_network_learns_a_batch():
 
 
 def test_a_network_that_draws_zeros_is_noticed():
-    learner = learner_of()
-    row = {"dev_depth_live": 0.0, "dev_target_live": 0.3}
-    assert learner.trouble([{"epoch": 1, **row}, {"epoch": 2, **row}]) is None  # epoch 1 is stage 1
-    assert "zeros" in learner.trouble([{"epoch": 2, **row}, {"epoch": 3, **row}])
+    both = learner_of(single=SGTDSingleConfig(**THIN, epochs=5))
+    rows = [{"epoch": i + 1, "single_depth": 0.001, "single_target": 0.1} for i in range(5)]
+    assert both.trouble(rows[:4]) is None
+    assert "zeros" in both.trouble(rows)
+    assert both.trouble([*rows[:4], {"epoch": 5, "single_depth": 0.01, "single_target": 0.1}]) is None
+    settings = SGTDSingleConfig(**THIN)
+    single = SingleFrameLearner(SGTDSingle().network(**SGTDSingle().network_arguments(settings)), settings, 0)
+    assert "zeros" in single.trouble([{"dev_depth_live": 0.001, "dev_target_live": 0.3}] * 5)
 
 
 def test_settings_beyond_their_ranges_are_refused():

@@ -175,7 +175,8 @@ class SGTDLearner(Learner):
             backbone = self.model.backbone
             depth = backbone.depth(backbone.features(image.flatten(0, 1)))
             terms = depth_terms(depth, batch.depth.flatten(0, 1), single.contrast, single.reduction)
-            yield Objective("single", {f"single_{name}": term for name, term in terms.items()})
+            shown = {"single_depth": depth.mean(), "single_target": batch.depth.mean()}
+            yield Objective("single", {f"single_{name}": term for name, term in terms.items()}, shown)
             return
         refined, target = self.model(image), batch.depth[:, :-1]
         weight = 1 - self.config.beta
@@ -194,8 +195,9 @@ class SGTDLearner(Learner):
         return depth_errors(output, batch.depth[:, :-1])
 
     def trouble(self, history: Sequence[Mapping[str, float]]) -> str | None:
-        """All-zero maps in stage 2; in stage 1 nothing is refined yet."""
-        return draws_zeros([r for r in history if r["epoch"] > single_epochs(self.config)])
+        """A dead backbone in stage 1. Refined maps may be flat for long, but they end in no ReLU and can recover."""
+        first = [r for r in history if r["epoch"] <= single_epochs(self.config)]
+        return draws_zeros(first, "single_depth", "single_target")
 
 
 def single_epochs(config: SGTDConfig) -> int:

@@ -21,6 +21,7 @@ from training.errors import TrainingError
 from training.methods import Learner, Method, Moment, Network, Objective, Settings, Targets
 from training.methods.depth_loss import contrastive_depth_loss
 from training.methods.fas_sgtd_nets import Backbone, Gradient
+from training.methods.one_network import DRAWS_NOTHING, PATIENCE
 from training.methods.resnet import he_init
 
 Rule = Literal["adadelta", "adam"]
@@ -142,12 +143,12 @@ def depth_errors(depth: Tensor, target: Tensor) -> dict[str, Tensor]:
     return {"l1": (depth - target).abs().mean(dim=over), "depth": depth.mean(dim=over), "target": target.mean(dim=over)}
 
 
-def draws_zeros(history: Sequence[Mapping[str, float]]) -> str | None:
-    """Advice where live faces have had no depth for two epochs."""
-    late = history[-2:]
-    if len(late) < 2 or any(r["dev_depth_live"] >= 0.02 * r["dev_target_live"] for r in late):
+def draws_zeros(history: Sequence[Mapping[str, float]], depth: str, target: str) -> str | None:
+    """Advice where the maps have been empty for some epochs; depth, target: where the history has their means."""
+    late = history[-PATIENCE:]
+    if len(late) < PATIENCE or any(r[depth] >= DRAWS_NOTHING * r[target] for r in late):
         return None
-    return "the network draws zeros for live faces too. Lower the learning rate, or start from another seed"
+    return "the backbone draws zeros for live faces too. Lower its learning rate, or start from another seed"
 
 
 class SingleFrame(Network):
@@ -199,7 +200,7 @@ class SingleFrameLearner(Learner):
 
     def trouble(self, history: Sequence[Mapping[str, float]]) -> str | None:
         """An all-zero network."""
-        return draws_zeros(history)
+        return draws_zeros(history, "dev_depth_live", "dev_target_live")
 
 
 class SGTDSingle(Method[SGTDSingleConfig]):
