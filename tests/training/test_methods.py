@@ -346,5 +346,7 @@ def test_a_method_without_a_published_file_starts_from_its_own_models(store, tmp
     assert learner.origin == {"init": "checkpoint", "encoder": str(first)}
     kept, _ = load_model(first)
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), kept.parameters(), strict=True))
+    with pytest.raises(TrainingError, match=r"trained with theta 0\.7, this one has 0\.0"):
+        made("cdcn", **QUICK["cdcn"], theta=0.0, encoder=first)
     with pytest.raises(TrainingError, match="do not fit CDCNet"):
         made("cdcn", width=0.2, encoder=first)

@@ -11,7 +11,8 @@ from torch import nn
 from training.checkpoint import load_json, load_state, load_weights
 from training.errors import TrainingError
 from training.methods.backbone import Backbone, from_torchvision
-from training.methods.resnet import Encoder, he_init
+from training.methods.convolution import CentralDifferenceConv2d
+from training.methods.resnet import he_init
 
 
 def initialise(model: nn.Module, encoder: nn.Module, path: Path | None, seed: int) -> dict[str, Any]:
@@ -22,6 +23,7 @@ def initialise(model: nn.Module, encoder: nn.Module, path: Path | None, seed: in
     he_init(model, torch.Generator().manual_seed(seed))
     if path is not None and path.is_dir() and (path / "model.json").exists() and not _encoder_of(path).exists():
         card = load_json(path / "model.json")
+        _check_theta(path, card, model)
         load_weights(path / Path(card["weights"]["file"]).name, model, sha256=card["weights"]["sha256"])
         return {"init": "checkpoint", "encoder": str(path)}
     return load_encoder(encoder, path) or {"init": "he", "encoder": None}
@@ -38,12 +40,7 @@ def load_encoder(encoder: nn.Module, path: Path | None) -> dict[str, Any] | None
     if path.is_dir():
         if not _encoder_of(path).exists():
             raise TrainingError(f"{path}: neither a pre-training (encoder.safetensors) nor a fitting model is in it")
-        theta = load_json(path / "model.json")["network"]["theta"]
-        if isinstance(encoder, Encoder) and theta != encoder.theta:
-            raise TrainingError(
-                f"{path}: its encoder was trained with theta {theta}, this one has {encoder.theta}: the same weights "
-                f"would mean something else; set theta to {theta}"
-            )
+        _check_theta(path, load_json(path / "model.json"), encoder)
         load_weights(_encoder_of(path), encoder)
         return {"init": "pretrained", "encoder": str(path)}
     state = load_state(path)
@@ -52,6 +49,17 @@ def load_encoder(encoder: nn.Module, path: Path | None) -> dict[str, Any] | None
         return {"init": "file", "encoder": str(path)}
     load_weights(path, encoder)
     return {"init": "pretrained", "encoder": str(path)}
+
+
+def _check_theta(path: Path, card: dict[str, Any], model: nn.Module) -> None:
+    """Refuse weights of central-difference convolutions that would mean something else here."""
+    theta = card["network"].get("theta", 0.0)
+    ours = next((m.theta for m in model.modules() if isinstance(m, CentralDifferenceConv2d)), 0.0)
+    if theta != ours:
+        raise TrainingError(
+            f"{path}: its encoder was trained with theta {theta}, this one has {ours}: the same weights "
+            f"would mean something else; set theta to {theta}"
+        )
 
 
 def _encoder_of(folder: Path) -> Path:
