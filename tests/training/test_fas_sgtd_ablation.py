@@ -8,13 +8,25 @@ from storage.dataset import DepthDataset
 from tests.fixtures.clips import build_clip_store
 from training.batch import Batch
 from training.clips import split_of_clips
+from training.experiments.experiment import find_experiment
 from training.methods import Moment, get_method
 from training.methods.fas_sgtd import SGTDConfig
-from training.methods.fas_sgtd_ablation import GRIDS, alphas, intervals, models
-from training.methods.fas_sgtd_single import SGTDSingleConfig
 from training.splits import split_train_dev
 
-SMALL = SGTDConfig(single=SGTDSingleConfig(width=0.0625, epochs=1), frames=3)
+SMALL = {
+    "fas-sgtd": {"single": {"width": 0.0625, "epochs": 1}, "frames": 3},
+    "fas-sgtd-single": {"width": 0.0625},
+}
+
+
+def runs(experiment, small=SMALL):
+    """Rows of an experiment: name -> method and settings, smaller ones."""
+    found = {}
+    for row in find_experiment(experiment).rows:
+        method = get_method(row.method)
+        found[row.name] = method, method.settings.model_validate({**small.get(row.method, {}), **row.settings})
+    return found
+
 
 # model: contrast, gradients, block, recurrence, binary head
 TABLE_2 = {
@@ -30,10 +42,9 @@ TABLE_2 = {
 
 @pytest.mark.parametrize("name", TABLE_2)
 def test_models_have_what_table_2_says(name):
-    variant = models(SMALL)[name]
-    method = get_method(variant.method)
-    network = method.network(**method.network_arguments(variant.settings))
-    learner = method.learner(network, variant.settings, 0)
+    method, settings = runs("fas-sgtd-ablation")[name]
+    network = method.network(**method.network_arguments(settings))
+    learner = method.learner(network, settings, 0)
     temporal = getattr(network, "temporal", None)
     label = torch.tensor([0.0, 1.0])
     image, depth = torch.rand(2, 3, 3, 64, 64), torch.rand(2, 3, 1, 32, 32) * (1 - label)[:, None, None, None, None]
@@ -53,12 +64,10 @@ def test_models_have_what_table_2_says(name):
 
 
 def test_the_whole_method_is_in_every_grid():
-    whole = SGTDConfig()
-    assert models()["model-7"].settings == alphas()["alpha-0.6"].settings == intervals()["interval-3"].settings == whole
-    assert [v.published for v in models().values()] == [6.25, 5.07, 3.19, 2.99, 2.85, 3.20, 2.71]
-    assert [v.settings.alpha for v in alphas().values()] == [i / 10 for i in range(10)]
-    assert [v.settings.interval for v in intervals().values()] == [1, 3, 5, 7]
-    assert set(GRIDS) == {"models", "alphas", "intervals"}
+    for experiment, row in (("ablation", "model-7"), ("alpha", "alpha-0.6"), ("interval", "interval-3")):
+        assert runs(f"fas-sgtd-{experiment}", {})[row][1] == SGTDConfig()
+    assert [s.alpha for _, s in runs("fas-sgtd-alpha").values()] == [i / 10 for i in range(10)]
+    assert [s.interval for _, s in runs("fas-sgtd-interval").values()] == [1, 3, 5, 7]
 
 
 def test_a_store_of_all_frames_serves_every_interval(tmp_path):
@@ -66,8 +75,7 @@ def test_a_store_of_all_frames_serves_every_interval(tmp_path):
     table = DepthDataset(str(store)).table
     split = split_train_dev(table, seed=0)
     clips = {}
-    for name, variant in intervals(SMALL).items():
-        targets = get_method(variant.method).targets(variant.settings)
-        clips[name] = len(split_of_clips(split, table, targets).dev)
+    for name, (method, settings) in runs("fas-sgtd-interval").items():
+        clips[name] = len(split_of_clips(split, table, method.targets(settings)).dev)
     # of each of a subject's four videos of 15 frames: five clips of three neighbours ... or one of 0, 7, 14
     assert clips == {"interval-1": 4 * 5, "interval-3": 4 * 3, "interval-5": 4 * 5, "interval-7": 4}
