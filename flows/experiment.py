@@ -66,5 +66,5 @@ def experiment(
                 continue
             result = state.result()
         results.append(result)
-    pictures = draw_pictures(grid, results, folder) if grid.experiment.figures else {}
+    pictures = draw_pictures(grid, results, folder)
     return write_table(grid, results, folder, failures=failures, pictures=pictures)

@@ -125,12 +125,22 @@ def det_curve(scores: metrics.Scores, at: metrics.Metrics) -> str:
         low, high = DET_TICKS[0], DET_TICKS[-1]
         x, y = np.clip([at.apcer_pooled, at.bpcer], low, high)
         axes.plot(norm.ppf(x), norm.ppf(y), "o", color=INK, markersize=6, label="at dev threshold", clip_on=False)
-        ticks, names = norm.ppf(DET_TICKS), [f"{t:.1%}".replace(".0%", "%") for t in DET_TICKS]
-        axes.set(xlabel="APCER", ylabel="BPCER", xlim=(ticks[0], ticks[-1]), ylim=(ticks[0], ticks[-1]))
-        axes.set_xticks(ticks, names, rotation=45)
-        axes.set_yticks(ticks, names)
-        axes.legend(loc="upper right")
+        _det_axes(axes)
         return _svg(figure)
+
+
+def save_det_curves(path: Path, models: Mapping[str, metrics.Scores]) -> None:
+    """Write an SVG of several models' DET curves on the same samples, attacks pooled; models: name -> scores."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 4.2))
+        axes = figure.add_subplot()
+        for i, (name, scores) in enumerate(models.items()):
+            _, pooled, bpcer = metrics.error_curve(scores)
+            colours = (LIVE, *ATTACK_COLOURS)
+            line = ("-", "--", ":")[i // len(colours) % 3]
+            _det_line(axes, pooled, bpcer, color=colours[i % len(colours)], linestyle=line, label=name)
+        _det_axes(axes)
+        write_file(path, _svg_bytes(figure))
 
 
 def embedding_panels(embedding: Mapping[str, Any]) -> str:
@@ -184,6 +194,14 @@ def _scatter(axes: Axes, points: metrics.Floats, label: NDArray[np.int8], attack
         chosen = label == 0 if name == "live" else (label == 1) & (attack == name)
         axes.scatter(points[chosen, 0], points[chosen, 1], s=9, color=colour, alpha=0.7, linewidths=0, label=name)
     axes.tick_params(labelbottom=False, labelleft=False, length=0)
+
+
+def _det_axes(axes: Axes) -> None:
+    ticks, names = norm.ppf(DET_TICKS), [f"{t:.1%}".replace(".0%", "%") for t in DET_TICKS]
+    axes.set(xlabel="APCER", ylabel="BPCER", xlim=(ticks[0], ticks[-1]), ylim=(ticks[0], ticks[-1]))
+    axes.set_xticks(ticks, names, rotation=45)
+    axes.set_yticks(ticks, names)
+    axes.legend(loc="upper right")
 
 
 def _det_line(axes: Axes, x: metrics.Floats, y: metrics.Floats, **style: Any) -> None:  # noqa: ANN401 - matplotlib's

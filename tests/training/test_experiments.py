@@ -29,6 +29,7 @@ SMALL = Experiment.model_validate(
         "source": "a paper",
         "protocol": "own-splits",
         "published_threshold": "oracle",
+        "figures": ["pdgan", "det"],
         "columns": {"parameters": "M", "bpcer": "BPCER", "hter": "ACER", "f1_even": "F1"},
         "rows": [
             {"name": "copied", "title": "Copied", "published": {"hter": 0.0163}},
@@ -94,14 +95,13 @@ def test_a_killed_grid_goes_on_where_it_was_and_repeats_nothing(tiny, tmp_path, 
     assert len({result["digest"] for result in results}) == 6 - 2  # gan and gan-multi differ in name alone
 
     titles = draw_pictures(grid, results, tmp_path)
-    assert [path.name for path in titles.values()] == [
-        f"figure-{n}" for n in ("1.png", "4.png", "5.png", "6.png", "7.svg")
-    ]
+    names = [path.name for path in titles.values()]
+    assert names == ["det.svg", *(f"figure-{n}" for n in ("1.png", "4.png", "5.png", "6.png", "7.svg"))]
     for path in titles.values():
         if path.suffix == ".png":  # not an empty sheet: crops and depth have colours
             assert np.asarray(Image.open(tmp_path / path).convert("RGB")).std() > 20
-    svg = (tmp_path / titles[next(title for title in titles if "PCA" in title)]).read_text()
-    assert svg.startswith("<?xml")
+    assert "<!-- gan-multi -->" in (tmp_path / "figures" / "det.svg").read_text()  # one curve a measured row
+    assert "<!-- PDGAN encoder (gan) -->" in (tmp_path / "figures" / "figure-7.svg").read_text()
 
     lines = {line.row: line for line in write_table(grid, results, tmp_path)}
     rates = [result["levels"]["sample"]["dev"]["bpcer"] for result in results if result["row"] == "plain"]

@@ -72,7 +72,9 @@ class Experiment(_Strict):
     published_threshold: str = Field(default="", description="where the published figures' threshold is from")
     columns: dict[Column, str] = Field(min_length=1, description="what is reported, with the paper's heading")
     rows: list[Row] = Field(min_length=1)
-    figures: bool = Field(default=False, description="draw the paper's figures too (rows with a pre-training)")
+    figures: list[Literal["pdgan", "det"]] = Field(
+        default=[], description="pdgan: that paper's, of the first row with a pre-training; det: all rows in one plot"
+    )
     notes: list[str] = []
 
     @model_validator(mode="before")

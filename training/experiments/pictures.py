@@ -1,4 +1,4 @@
-"""The PDGAN paper's pictures of data and of what was learnt (figures 1, 4, 5, 6 and 7), drawn from finished cells."""
+"""Pictures of an experiment's finished cells: PDGAN's figures 1, 4, 5, 6 and 7, and the rows' DET curves in one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -16,14 +17,16 @@ from numpy.typing import NDArray
 
 from storage.atomic import write_file
 from storage.dataset import DepthDataset
+from training.breakdown import fuse, presentations
 from training.checkpoint import load_json, load_model
 from training.embedding import embed, project
 from training.evaluate import read_scores
 from training.experiments.cell import Cell
 from training.experiments.grid import Grid
-from training.figures import LIVE, SPOOF, STYLE, save_embedding_panels
+from training.figures import LIVE, SPOOF, STYLE, save_det_curves, save_embedding_panels
 from training.methods.initial import load_encoder
 from training.methods.resnet import Encoder, he_init
+from training.metrics import Scores
 from training.pictures import choose, drawn_depth
 from training.scoring import feed_of
 from training.splits import Rows
@@ -36,10 +39,36 @@ Panel = tuple[NDArray[Any], str, str]  # pixels (H, W[, 3]), title, colour of th
 
 
 def draw_pictures(grid: Grid, results: Sequence[dict[str, Any]], out: Path) -> dict[str, Path]:
-    """Draw the figures of the first finished cell that has a pre-training, into out/figures.
+    """Draw what the experiment asks for into out/figures; returns title -> path relative to `out`.
 
-    Returns title -> path relative to `out`; empty where no such cell was finished.
+    PDGAN's are of the first finished cell that has a pre-training, left out where there is none. Curves are of each
+    row's first finished cell, at the level of the experiment.
     """
+    found: dict[str, Path] = {}
+    if "det" in grid.experiment.figures and results:
+        found |= _curves(grid, results, out)
+    if "pdgan" in grid.experiment.figures:
+        found |= _pdgan(grid, results, out)
+    return found
+
+
+def _curves(grid: Grid, results: Sequence[dict[str, Any]], out: Path) -> dict[str, Path]:
+    done = {result["digest"] for result in results}
+    curves: dict[str, Scores] = {}
+    for cell in grid.cells:
+        if cell.row not in curves and cell.digest in done:
+            file = cell.folder(out) / "evaluation" / "scores.parquet"
+            scores = read_scores(file)
+            if grid.experiment.level == "presentation":
+                scores = fuse(scores, presentations(pq.read_table(file, columns=["dataset", "path"])), "mean")
+            curves[cell.row] = scores
+    save_det_curves(out / FOLDER / "det.svg", curves)
+    return {
+        f"DET: BPCER over pooled APCER, one cell a row (seed {grid.seeds[0]} where it was finished)": FOLDER / "det.svg"
+    }
+
+
+def _pdgan(grid: Grid, results: Sequence[dict[str, Any]], out: Path) -> dict[str, Path]:
     done = {result["digest"] for result in results}
     cell = next((cell for cell in grid.cells if cell.pretraining and cell.digest in done), None)
     if cell is None:
@@ -95,7 +124,7 @@ def _datasets(data: DepthDataset) -> list[list[Panel]]:
     return grid
 
 
-def _failures(data: DepthDataset, rows: Rows, scores: Any, threshold: float) -> list[list[Panel]]:  # noqa: ANN401
+def _failures(data: DepthDataset, rows: Rows, scores: Scores, threshold: float) -> list[list[Panel]]:
     order = np.argsort(scores.score, kind="stable")
     refused = [i for i in order if scores.label[i] == 0 and scores.score[i] < threshold][:FAILURES]
     passed = [i for i in order[::-1] if scores.label[i] == 1 and scores.score[i] >= threshold][:FAILURES]
