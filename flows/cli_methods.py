@@ -27,6 +27,7 @@ def methods(
         print(json.dumps([asdict(one) for one in costs], indent=1))
         return
     table = Table("method", "parameters", "GMACs", "input", "trained with", "ms, one thread", "published in", box=None)
+    table.columns[0].no_wrap = True  # it is what one types
     for one in costs:
         spent = "" if one.milliseconds is None else f"{one.milliseconds:.3g}"
         shape = " × ".join(map(str, one.input))
