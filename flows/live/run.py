@@ -20,22 +20,23 @@ from flows.live.watch import Sight, State, Watch
 from flows.live.window import Window
 from tasks.write_video import write_video
 
-_RECENT = 30  # frames that the shown rate and latency are of
+_RECENT = 30  # frames that the shown rate is of
+_REMEMBERED = 100_000  # latencies: an hour at 30 frames a second; a camera may run for months
 
 
 @dataclass
 class Tally:
-    """What a run came to. latency: ms from the frame's `taken` to its decision, one a frame that was seen."""
+    """What a run came to. latency: ms from a frame's `taken` to its decision, of the last frames that were seen."""
 
     states: Counter[State] = field(default_factory=Counter)
-    latency: list[float] = field(default_factory=list)
+    latency: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     dropped: int = 0
     seconds: float = 0.0
 
     @property
     def seen(self) -> int:
         """Frames judged."""
-        return len(self.latency)
+        return self.states.total()
 
     def line(self) -> str:
         """In one line."""
