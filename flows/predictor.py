@@ -48,6 +48,7 @@ class Result:
     face: Face | None
     sharpness: float | None
     crop: Frame | None  # (S, S, 3) uint8, what the model saw or would have seen
+    map: npt.NDArray[np.float32] | None = None  # (h, w) in [0, 1]: depth, or the cue of an attack, of the crop
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, without the pixels."""
@@ -126,16 +127,21 @@ class Predictor:
         least = self.min_sharpness or 0.0
         asked = [i for i, value in enumerate(sharp) if value is not None and value >= least]
         scores: dict[int, float] = {}
+        seen: dict[int, npt.NDArray[np.float32]] = {}
         for start in range(0, len(asked), _BATCH):
             part = asked[start : start + _BATCH]
-            found = self.model.score(np.stack([crop for i in part if (crop := crops[i]) is not None]))
+            found, maps = self.model.score_and_map(np.stack([crop for i in part if (crop := crops[i]) is not None]))
             scores.update(zip(part, found.tolist(), strict=True))
+            if maps is not None:
+                seen.update(zip(part, maps, strict=True))
         results = []
         for i, (crop, face) in enumerate(zip(crops, faces, strict=True)):
             score = scores.get(i)
             state: State = face if isinstance(face, str) else "blurred" if score is None else self.decide(score)
             results.append(
-                Result(state, score, self.threshold, None if isinstance(face, str) else face, sharp[i], crop)
+                Result(
+                    state, score, self.threshold, None if isinstance(face, str) else face, sharp[i], crop, seen.get(i)
+                )
             )
         return results
 

@@ -1,4 +1,4 @@
-"""One ONNX file on one thread: crops in, scores out."""
+"""One ONNX file on one thread: crops in, scores out, and a map to look at where the method draws one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from PIL import Image
 
 from liveness.errors import ModelError
 
-IMAGE, SCORE = "image", "score"
+IMAGE, SCORE, MAP = "image", "score", "map"
 
 
 class Graph:
-    """image (n, 3, size, size) float32 in [0, 1] -> score (n,) float64; `size` is the graph's own."""
+    """image (n, 3, size, size) float32 in [0, 1] -> score (n,) float64; `size` is the graph's own.
+
+    With `has_map` also map (n, h, w) float32 in [0, 1]: the depth, or where the cue of an attack is.
+    """
 
     def __init__(self, model: bytes, path: Path) -> None:
         """Open the bytes of the file `path`; raises ModelError for what is no such graph."""
@@ -30,8 +33,12 @@ class Graph:
             raise ModelError(f"{path}: onnxruntime cannot run it: {str(error).splitlines()[0]}") from error
         inputs = [(i.name, i.type, list(i.shape[1:])) for i in self._session.get_inputs()]
         outputs = [(o.name, o.type) for o in self._session.get_outputs()]
+        self.has_map = (MAP, "tensor(float)") in outputs
         side = inputs[0][2][-1] if inputs and inputs[0][2] else 0
-        wanted = [(IMAGE, "tensor(float)", [3, side, side])], [(SCORE, "tensor(double)")]
+        wanted = (
+            [(IMAGE, "tensor(float)", [3, side, side])],
+            [(SCORE, "tensor(double)")] + [(MAP, "tensor(float)")] * self.has_map,
+        )
         if (inputs, outputs) != wanted or not isinstance(side, int):
             raise ModelError(f"{path}: its graph takes {inputs} and gives {outputs}; expected {wanted}")
         self.size: int = side
@@ -39,9 +46,20 @@ class Graph:
 
     def score(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Crops (B, S, S, 3) uint8 RGB of any size S -> (B,) float64 in [0, 1], higher = more live."""
+        return np.asarray(self._run([SCORE], crops)[0], np.float64)
+
+    def score_and_map(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
+        """The scores, and the maps (B, h, w) float32 in [0, 1], None without them."""
+        if not self.has_map:
+            return self.score(crops), None
+        scores, maps = self._run([SCORE, MAP], crops)
+        return np.asarray(scores, np.float64), np.asarray(maps, np.float32)
+
+    def _run(self, names: list[str], crops: NDArray[np.uint8]) -> list[Any]:
         if crops.ndim != 4 or crops.shape[3] != 3 or crops.dtype != np.uint8:
             raise ModelError(f"crops are {crops.dtype} {crops.shape}; expected uint8 (B, S, S, 3), RGB")
-        return np.asarray(self._session.run([SCORE], {IMAGE: network_input(crops, self.size)})[0], np.float64)
+        outputs: list[Any] = self._session.run(names, {IMAGE: network_input(crops, self.size)})
+        return outputs
 
 
 def network_input(crops: NDArray[np.uint8], size: int) -> NDArray[np.float32]:

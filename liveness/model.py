@@ -55,6 +55,10 @@ class LivenessModel:
         """Crops (B, S, S, 3) uint8 RGB, cut by the card's rule -> (B,) float64 in [0, 1], higher = more live."""
         return self._graph.score(crops)
 
+    def score_and_map(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
+        """The scores, and maps (B, h, w) float32 in [0, 1] of depth or of an attack's cue; None without."""
+        return self._graph.score_and_map(crops)
+
     def threshold(self, name: str = "eer") -> FrozenThreshold:
         """A threshold by its name; raises ModelError naming those there are."""
         if name not in self.thresholds:

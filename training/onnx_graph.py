@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from liveness.card import METADATA_KEY, Card
-from liveness.graph import IMAGE, SCORE, network_input
+from liveness.graph import IMAGE, MAP, SCORE, network_input
 from training.errors import TrainingError
 from training.methods import Exported, Network
 
@@ -35,6 +35,19 @@ class ScoredGraph(Exported):
         return self(torch.from_numpy(network_input(crops, self.size))).numpy()
 
 
+class _Shipped(torch.nn.Module):
+    """image -> score, and the method's map where it has one."""
+
+    def __init__(self, graph: ScoredGraph) -> None:
+        super().__init__()
+        self.network = graph.network  # `graph` is a name that torch's exporter takes for itself
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        output = self.network(image)
+        score, seen = self.network.score(output.double()), self.network.as_map(output)
+        return (score,) if seen is None else (score, seen)
+
+
 def import_onnx() -> ModuleType:
     """The package onnx; raises TrainingError naming the extra if it or the exporter is absent."""
     try:
@@ -49,15 +62,18 @@ def write_onnx(graph: ScoredGraph, path: Path, card: Card) -> str:
     """Write `graph` with the card's preprocessing in its metadata; returns the file's sha256."""
     onnx = import_onnx()
     example = torch.zeros(2, 3, graph.size, graph.size)
+    shipped = _Shipped(graph).eval()
+    with torch.no_grad():
+        outputs = [SCORE, MAP][: len(shipped(example))]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision, which nothing uses, is absent
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch about torch
         program = torch.onnx.export(
-            graph.eval(),
+            shipped,
             (example,),
             dynamo=True,
             input_names=[IMAGE],
-            output_names=[SCORE],
+            output_names=outputs,
             dynamic_shapes={"image": {0: torch.export.Dim("n")}},
             opset_version=OPSET,
             verbose=False,

@@ -25,7 +25,8 @@ WORDS: dict[State, tuple[str, tuple[int, int, int]]] = {
 def draw(image: Frame, sight: Sight, note: str = "") -> Frame:
     """`image` (H, W, 3) uint8 with the overlay of `sight`, as a copy; `note` is a small line at the bottom.
 
-    The bar is the fused score from 0 to 1, the black mark is the threshold.
+    The bar is the fused score from 0 to 1, the black mark is the threshold. Bottom right is the method's map, where it
+    has one: depth, or the cue of an attack.
     """
     words, colour = WORDS[sight.state]
     picture = Image.fromarray(image)  # Pillow copies on the first stroke
@@ -45,6 +46,10 @@ def draw(image: Frame, sight: Sight, note: str = "") -> Frame:
         pen.rectangle([left, 3 * unit, right, 6 * unit], outline="white")
         pen.rectangle([left, 3 * unit, place[0], 6 * unit], fill="white")
         pen.line([place[1], unit, place[1], 8 * unit], fill="black", width=unit)
+    if sight.frame.map is not None:
+        side = height // 4
+        seen = Image.fromarray((np.clip(sight.frame.map, 0, 1) * 255).astype(np.uint8)).resize((side, side))
+        picture.paste(seen.convert("RGB"), (width - side, height - side))
     if note:
         pen.text((2 * unit, height - 2 * unit), note, fill="white", stroke_fill="black", stroke_width=1,
                  font=_font(4 * unit), anchor="ls")  # fmt: skip

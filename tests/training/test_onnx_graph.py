@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from liveness.card import Card, CropRule, Golden, InputRule, Licence, Sharpness
-from liveness.graph import Graph
+from liveness.graph import Graph, network_input
 from training.methods import METHODS, get_method
 from training.onnx_graph import ScoredGraph, write_onnx
 
@@ -39,3 +39,12 @@ def test_the_graph_of_every_method_gives_torchs_scores(name, tmp_path):
     shipped = Graph((tmp_path / "model.onnx").read_bytes(), tmp_path / "model.onnx")
     for count in (1, 3):
         assert np.abs(shipped.score(crops[:count]) - graph.score_crops(crops[:count])).max() < graph.network.parity
+    with torch.no_grad():
+        wanted = graph.network.as_map(graph.network(torch.from_numpy(network_input(crops, SIZE))))
+    scores, maps = shipped.score_and_map(crops)
+    assert (scores == shipped.score(crops)).all()
+    assert (maps is None) == (wanted is None)
+    if maps is not None and wanted is not None:
+        assert maps.ndim == 3
+        assert ((maps >= 0) & (maps <= 1)).all()
+        assert np.abs(maps - wanted.numpy()).max() < 1 / 255  # a grey level: it is to be looked at

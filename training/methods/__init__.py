@@ -73,6 +73,10 @@ class Network(nn.Module, ABC):
         """`score` in float64 of forward's output for a batch, for networks whose score needs its masks as well."""
         return self.score(output.double())
 
+    def as_map(self, output: Tensor) -> Tensor | None:
+        """What a person may look at: depth, or where the cue of an attack is, (B, h, w) in [0, 1]; None without one."""
+        return output.abs().mean(dim=1).clamp(max=1) if output.ndim == 4 else None
+
     def fold(self) -> Network:
         """The same function with what only training needs folded away, in place; returns itself."""
         return self

@@ -51,6 +51,10 @@ class DeePixBiSNet(Network):
         weight, bias = self.linear.weight.to(output), self.linear.bias.to(output)
         return linear(torch.sigmoid(output).flatten(1), weight, bias).squeeze(1)
 
+    def as_map(self, output: Tensor) -> Tensor:
+        """The probability of live a pixel."""
+        return torch.sigmoid(output)[:, 0]
+
     def score(self, output: Tensor) -> Tensor:
         """Mean of the map, the probability of the linear layer, or the mean of the two."""
         by_map = torch.sigmoid(output).mean(dim=(1, 2, 3))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -56,6 +57,18 @@ def test_the_overlay_says_the_state_in_its_colour_and_leaves_the_frame_alone(pre
     x1, y1 = (round(float(v)) for v in sight.frame.face.box[:2])
     assert tuple(drawn[y1 + 1, x1 + 20]) == WORDS[sight.state][1]
     assert set(WORDS) == set(STATES)
+
+
+def test_a_methods_map_is_shown_in_the_corner(predictor):
+    image = photo(ASTRONAUT)
+    sight = Watch(predictor).see(image)
+    seen = np.zeros((14, 14), np.float32)
+    seen[:, 7:] = 1
+    drawn = draw(image, replace(sight, frame=replace(sight.frame, map=seen)))
+    side = image.shape[0] // 4
+    corner = drawn[-side:, -side:]
+    assert corner[:, : side // 3].max() == 0
+    assert corner[:, -side // 3 :].min() == 255
 
 
 def test_the_command_answers_in_json_and_never_loads_torch(shipped, film, tmp_path):
