@@ -130,7 +130,7 @@ def read_back(folder):
 
 
 def bars(rows):
-    """What issue 4 asks for, measured: [{bar, figure, limit, held}]."""
+    """The bars of this project, measured: [{bar, figure, limit, held}]."""
     found = []
     rows = [row for row in rows if "random" in row]
 
