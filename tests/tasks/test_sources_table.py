@@ -93,7 +93,7 @@ def test_a_parquet_file_says_the_same(tmp_path: Path) -> None:
         ("/a/1.jpg,live,,,,,,,,,", r"is not below the table's folder"),
         ("C:/a/1.jpg,live,,,,,,,,,", r"is not below the table's folder"),
         ("a/9.jpg,live,,,,,,,,,", r"none of the files that .*media.csv names is below"),
-        ("a/1.jpg,live", r"media.csv: cannot be read as a table \(CSV parse error: Row #2: Expected 11 columns, got 2"),
+        ("a/1.jpg,live", r"media.csv: cannot be read as a table \(CSV parse error: .*Expected 11 columns, got 2"),
     ],
 )
 def test_a_row_that_cannot_be_right_is_named(tmp_path: Path, row: str, message: str) -> None:

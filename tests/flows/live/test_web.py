@@ -154,7 +154,7 @@ def test_the_page_in_a_browser_whose_camera_is_the_film(shipped, tmp_path):
 
 
 async def watch_page(devtools: Path, url: str) -> dict:
-    """Press start, and note what the page says until each kind of state was seen; 60 s at most."""
+    """Press start, and note what the page says until each kind of state was seen; two minutes at most."""
     import websockets
 
     deadline = time.monotonic() + 60
@@ -172,10 +172,13 @@ async def watch_page(devtools: Path, url: str) -> dict:
                 pass
             return str(answer["result"]["result"].get("value"))
 
-        while await evaluate("document.readyState") != "complete":
+        # the new tab starts as an empty document, which is complete too
+        ready = "document.readyState === 'complete' && document.getElementById('start') !== null"
+        while await evaluate(ready) != "True":
             await asyncio.sleep(0.1)
         await evaluate("find('start').click()")
         states: set[str] = set()
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             states.add(await evaluate("state.textContent"))
             if {"no face", "hold still ..."} <= states and any(s.startswith(("live", "spoof")) for s in states):
