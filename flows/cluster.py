@@ -47,7 +47,9 @@ def dask_client(config: DaskConfig, *, on_gpu: bool = False) -> Iterator[Client]
             yield client
         return
     # the first death of a worker is told to flows/fanout.py, which knows better than to try the same thing thrice
-    dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    # Dask's own MALLOC_TRIM_THRESHOLD_ makes every picture a fresh mapping: pages fault anew for each allocation
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1)
+    dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.nanny.pre-spawn-environ": one_thread})
     with unaware_of_interrupts():
         cluster = _local_cluster(config, on_gpu=on_gpu)
     with cluster, Client(cluster) as client, _report(config):
