@@ -114,7 +114,7 @@ def kernels(config: AugmentConfig, run: Callable[..., torch.Tensor]) -> Callable
 
 
 def kornia_jiggle(geometry: bool) -> Callable[[], int]:
-    from kornia import augmentation as k  # type: ignore[import-not-found]
+    from kornia import augmentation as k
 
     parts = [k.ColorJiggle(0.25, 0, 0.3, 10 / 360, p=1.0)]
     if geometry:

@@ -5,11 +5,14 @@ import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tasks.errors import BuildError
+
+if TYPE_CHECKING:
+    from prefect.exceptions import PrefectHTTPStatusError
 
 FILE = "prefect.yaml"
 POOL = "pseudodepth"
@@ -98,7 +101,7 @@ def start_deployment(name: str, parameters: dict[str, Any], *, wait: bool) -> St
     return Started(full, run.name, url_for(run) or "", state or "unknown")
 
 
-def _detail(error: Any) -> str:  # noqa: ANN401 - a PrefectHTTPStatusError, imported late
+def _detail(error: "PrefectHTTPStatusError") -> str:
     try:
         return str(error.response.json()["detail"])
     except (ValueError, KeyError):

@@ -4,6 +4,7 @@ The lock is the file system's own, so that it ends with its process, however tha
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from storage.errors import StoreError
 from storage.place import LocalPlace, Place
 
 LOCK = ".lock"
+# what a file system without locks answers: then only the age of a file protects it
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 class StoreBusy(StoreError):
@@ -49,8 +52,9 @@ def _locked(place: Place, kind: int, why: str) -> Iterator[None]:
             fcntl.flock(fd, kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StoreBusy(f"{root}: {why}; wait until it has ended, then try again") from error
-        except OSError:
-            pass  # a file system without locks: then only the age of a file protects it
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise StoreError(f"{root / LOCK}: cannot be locked ({error.strerror}); see to the disk") from error
         yield
     finally:
         os.close(fd)

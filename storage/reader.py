@@ -1,5 +1,6 @@
 """Reads one shard of either format: rows by number into arrays, columns into tables."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -151,8 +152,7 @@ class ShardReader:
             raise Damaged(f"{self.file}: a live row with a mask of its own; its mask is where its depth is")
         if not decode:
             for name in ("image", "depth", "mask"):
-                for _ in self._stored_rows([*range(len(self))], name):
-                    pass  # it has compared the checksum
+                deque(self._stored_rows([*range(len(self))], name), maxlen=0)  # reading compares the checksum
             return
         for i in range(len(self)):
             if self.index.mask_start[i] >= 0:

@@ -13,9 +13,11 @@ T = TypeVar("T")
 
 ATTEMPTS = 6
 _FIRST, _LONGEST = 0.2, 5.0  # seconds
-# these are answers, not failures: asking again gives the same
-_FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
-_FINAL += (NotImplementedError, ImportError, TypeError, ValueError, AttributeError)  # type: ignore[assignment]
+# answers and mistakes, not failures: asking again gives the same
+_FINAL: tuple[type[Exception], ...] = (
+    *(FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError),
+    *(NotImplementedError, ImportError, TypeError, ValueError, AttributeError),
+)
 
 
 def with_retries(action: Callable[[], T]) -> T:

@@ -9,18 +9,18 @@
 One tar a shard, `00000.tar` and on, and `dataset.json`, which is written last: tars without one are not complete.
 """
 
-import hashlib
 import io
 import json
 import math
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from storage.config import StoreConfig
 from storage.convert import encoded_rows, origin, rows_of
 from storage.errors import StoreError
+from storage.location import sha256_of
 from storage.place import Place, place_of
 from storage.reader import ShardReader
 from storage.schema import SCHEMA_VERSION
@@ -65,13 +65,16 @@ def _write_tar(reader: ShardReader, place: Place, name: str, target: StoreConfig
     """One tar; returns its entry in the index."""
     part = place.part(name)
     try:
-        with part.path.open("r+b") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-                for member, data in _members(reader, target):
-                    info = tarfile.TarInfo(member)  # time, owner and mode stay constant: equal samples, equal bytes
-                    info.size = len(data)
-                    tar.addfile(info, io.BytesIO(data))
-            entry = {"file": name, "rows": len(reader), "bytes": file.tell(), "sha256": _sha256(file)}
+        with (
+            part.path.open("r+b") as file,
+            tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+        ):
+            for member, data in _members(reader, target):
+                info = tarfile.TarInfo(member)  # time, owner and mode stay constant: equal samples, equal bytes
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        size, digest = part.path.stat().st_size, sha256_of(part.path)
+        entry = {"file": name, "rows": len(reader), "bytes": size, "sha256": digest}
         part.commit()
     except OSError as error:
         raise StoreError(f"{place.where(name)}: could not be written ({error}); nothing was committed") from error
@@ -98,8 +101,3 @@ def _members(reader: ShardReader, target: StoreConfig | None) -> Iterator[tuple[
             # JSON has no NaN; null says the same
             values = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
             yield f"{key}.json", json.dumps(values, sort_keys=True, allow_nan=False).encode()
-
-
-def _sha256(file: IO[bytes]) -> str:
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # any file object will do

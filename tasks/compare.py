@@ -104,9 +104,9 @@ def compare(media: pa.Table, roots: dict[str, str], known: Known, *, checksum: b
     content[there] = size & time & ~unknown
     sha256 = np.full(len(media), "", object)
     sha256[there[doubt]] = _hash(now.take(pa.array(doubt)), roots)
-    stored = before["sha256"].take(pa.array(doubt)).to_numpy(zero_copy_only=False)
+    stored = pc.fill_null(before["sha256"], "").take(pa.array(doubt)).to_numpy(zero_copy_only=False)
     # unreadable then and now counts as the same: nothing would come of another try
-    content[there[doubt]] = sha256[there[doubt]] == np.where(stored == None, "", stored)  # noqa: E711 - element-wise
+    content[there[doubt]] = sha256[there[doubt]] == stored
     touched[there] = content[there] & ~time
     return Comparison(keys, found, facts, content, touched, sha256)
 

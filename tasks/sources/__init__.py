@@ -64,7 +64,8 @@ class Sources(Mapping[str, Source]):
         if len({point.value for point in points}) > 1:
             raise BuildError(f"{name}: {packages} both have a source of this name; uninstall one of them")
         if not points:
-            return import_module(f"tasks.sources.{_MODULES[name]}").SOURCE  # type: ignore[no-any-return]
+            ours: Source = import_module(f"tasks.sources.{_MODULES[name]}").SOURCE
+            return ours
         try:
             source = points[0].load()
         except Exception as error:  # somebody else's module: whatever it raises, the user can only repair that package

@@ -25,7 +25,7 @@ def test_frames_come_back_at_their_times(tmp_path, name):
     assert {(f.width, f.height) for f in frames} == {(80, 60)}
 
 
-def test_after_an_exception_nothing_is_left(tmp_path):
+def test_after_an_exception_or_without_a_frame_nothing_is_left(tmp_path):
     def stopped() -> None:
         with write_video(tmp_path / "a.mp4", 30) as write:
             write(picture(1), 0)
@@ -33,8 +33,9 @@ def test_after_an_exception_nothing_is_left(tmp_path):
 
     with pytest.raises(KeyError):
         stopped()
-    with write_video(tmp_path / "a.mp4", 30):
-        pass  # no frames: no file
+    assert not list(tmp_path.iterdir())
+    with write_video(tmp_path / "a.mp4", 30) as write:
+        assert callable(write), "and is not called"
     assert not list(tmp_path.iterdir())
 
 

@@ -26,12 +26,14 @@ CARD = Card(
 )
 
 
-@pytest.mark.parametrize("name", METHODS)
+# a method that scores clips is refused by an export, which test_export.py shows
+OF_SINGLE_FRAMES = [name for name in METHODS if get_method(name).targets(get_method(name).settings()).frames == 1]
+
+
+@pytest.mark.parametrize("name", OF_SINGLE_FRAMES)
 def test_the_graph_of_every_method_gives_torchs_scores(name, tmp_path):
     method = get_method(name)
     settings = method.settings()
-    if method.targets(settings).frames > 1:
-        pytest.skip("it scores clips, which an export refuses")
     torch.manual_seed(0)
     graph = ScoredGraph(method.network(**method.network_arguments(settings)), SIZE)
     write_onnx(graph, tmp_path / "model.onnx", CARD)

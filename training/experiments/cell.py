@@ -154,5 +154,5 @@ def _content(path: Path) -> str:
         raise TrainingError(f"{path}: cannot read these weights ({error.strerror}); check the path") from error
 
 
-def _digest(content: Any) -> str:  # noqa: ANN401 - JSON
+def _digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -79,7 +79,7 @@ class Experiment(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _rows_of_all_methods(cls, content: Any) -> Any:  # noqa: ANN401 - as written in a file
+    def _rows_of_all_methods(cls, content: object) -> object:
         if isinstance(content, Mapping) and content.get("rows") == EVERY_METHOD:
             return {**content, "rows": [_plain_row(name) for name in METHODS if name not in _PARTS]}
         return content
