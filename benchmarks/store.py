@@ -31,11 +31,12 @@ import numpy as np
 import simplejpeg
 import torch
 
-from benchmarks.store_peers import BATCH, DEPTH, IMAGE, Absent, Ours, contenders, encode
+from benchmarks.store_contenders import Ours, contenders
+from benchmarks.store_peer import BATCH, DEPTH, IMAGE, Absent, encode
 from benchmarks.store_samples import make
+from storage.location import sha256_of
 from storage.reader import open_shard
 from storage.schema import LIVE
-from storage.shard_info import sha256_of
 
 torch.set_num_threads(1)
 COLUMNS = ("write", "sequential", "random", "loader", "floor")

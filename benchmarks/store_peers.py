@@ -1,15 +1,7 @@
-"""The stores of benchmarks/store.py, ours and the peers', behind one interface.
-
-A store writes the samples into a folder, opens it, and reads samples by number into a batch of arrays (images, depths,
-labels) that is used again and again. Peers hold a depth map for every sample, zeros too, because that is what their
-users do: raw beside raw pixels, PNG beside JPEG. "LMDB, live depth only" is given our codecs and no zero maps, to
-tell what is the container's doing. Raw pixels are copied, JPEGs decoded into the batch, PNGs decoded by Pillow; all
-JPEGs are of one encoder (simplejpeg, quality 95, 4:4:4).
-"""
+"""The peers of benchmarks/store.py, one class each, as their users write them."""
 
 import importlib
 import importlib.machinery
-import io
 import json
 import sys
 import types
@@ -17,112 +9,11 @@ import types
 import numpy as np
 import simplejpeg
 import torch
-from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from benchmarks.store_samples import SIZE, samples
+from benchmarks.store_peer import BATCH, DEPTH, IMAGE, SHARD, WORKERS, Absent, Items, Peer, encode, need
+from benchmarks.store_samples import SIZE
 from storage import depth_codec
-from storage.config import StoreConfig
-from storage.dataset import DepthDataset
-from storage.loader import DepthLoader
-from storage.schema import LIVE
-from storage.snapshot import Store
-from storage.stream import DepthStream
-from storage.writer import shard_writer
-
-BATCH, WORKERS, SHARD = 64, 2, 2000
-IMAGE, DEPTH = (SIZE, SIZE, 3), (SIZE, SIZE)
-
-
-class Absent(Exception):
-    """A peer that is not installed or does not work here; says why."""
-
-
-def need(name):
-    try:
-        return importlib.import_module(name)
-    except Exception as error:  # a broken wheel raises anything
-        raise Absent(f"{type(error).__name__}: {error}".splitlines()[0]) from error
-
-
-def encode(image):
-    return simplejpeg.encode_jpeg(image, quality=95, colorspace="RGB", colorsubsampling="444")
-
-
-def png(depth):
-    file = io.BytesIO()
-    Image.fromarray(depth).save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-class Peer:
-    """Base of the peers: `pack` and `unpack` are what their users write around them."""
-
-    random = "each sample by its number"
-
-    def __init__(self, kind):
-        self.kind = kind
-
-    def rows(self, images, depths, labels):
-        """(number, image bytes, depth bytes, label) of every sample."""
-        zero = np.zeros(DEPTH, np.uint8)
-        for i, label in enumerate(labels.tolist()):
-            depth = depths[i // 3] if label == LIVE else zero
-            yield i, *self.pack(images[i], depth), label
-
-    def pack(self, image, depth):
-        if self.kind == "raw":
-            return image.tobytes(), depth.tobytes()
-        return encode(image), png(depth)
-
-    def unpack(self, image, depth, image_out, depth_out):
-        if self.kind == "raw":
-            image_out[...] = np.frombuffer(image, np.uint8).reshape(IMAGE)
-            depth_out[...] = np.frombuffer(depth, np.uint8).reshape(DEPTH)
-        else:
-            simplejpeg.decode_jpeg(image, colorspace="RGB", buffer=image_out)
-            depth_out[...] = np.asarray(Image.open(io.BytesIO(depth), formats=["PNG"]))
-
-    def read(self, numbers, batch):
-        for k, (image, depth, label) in enumerate(self.get(numbers)):
-            self.unpack(image, depth, batch[0][k], batch[1][k])
-            batch[2][k] = label
-
-    def item(self, image, depth, label):
-        out = np.empty(IMAGE, np.uint8), np.empty(DEPTH, np.uint8)
-        self.unpack(image, depth, *out)
-        return torch.from_numpy(out[0]), torch.from_numpy(out[1]), label
-
-    def sequential(self, n, batch):
-        yield from self.by_number(np.arange(n), batch)
-
-    def shuffled(self, n, batch, seed):
-        yield from self.by_number(np.random.default_rng(seed).permutation(n), batch)
-
-    def by_number(self, numbers, batch):
-        for start in range(0, len(numbers), BATCH):
-            some = numbers[start : start + BATCH]
-            self.read(some, batch)
-            yield len(some)
-
-    def loader(self, n, seed):
-        torch.manual_seed(seed)
-        loader = DataLoader(Items(self), BATCH, shuffle=True, num_workers=WORKERS, multiprocessing_context="fork")
-        for _, _, label in loader:
-            yield len(label)
-
-
-class Items(Dataset):
-    """A peer as a map-style dataset of image, depth and label."""
-
-    def __init__(self, store):
-        self.store = store
-
-    def __len__(self):
-        return self.store.n
-
-    def __getitems__(self, numbers):
-        return [self.store.item(*row) for row in self.store.get(np.array(numbers))]
 
 
 class Loose(Peer):
@@ -351,57 +242,6 @@ class Ffcv(Peer):
 
     def write(self, folder, data):
         raise Absent("no wheel, needs OpenCV and libturbojpeg to build; this benchmark does not run it")
-
-
-class Ours(Peer):
-    """A store of this project, through its own readers; every read is checked against its checksum."""
-
-    def __init__(self, kind, config):
-        super().__init__(kind)
-        self.config, self.name = config, f"pseudodepth {config.format}, depth {config.depth_codec}"
-
-    def write(self, folder, data):
-        n, infos = len(data[2]), []
-        for start in range(0, n, SHARD):
-            with shard_writer(folder, f"s{start:06d}", self.config, {}) as sink:
-                for first in range(start, min(start + SHARD, n), BATCH):
-                    sink.write(samples(*data, first, min(first + BATCH, start + SHARD, n)))
-            infos.append(sink.info)
-        Store(folder).commit(infos, parent=None, config={}, lineage={})
-
-    def open(self, folder):
-        self.data = DepthDataset(folder)
-        self.n = len(self.data)
-        self.batch = self.data.empty_batch(BATCH)
-        self.threads = DepthLoader(DepthStream(self.data, BATCH))
-
-    def read(self, numbers, batch):
-        self.data.read(numbers, self.batch)
-
-    def loader(self, n, seed):
-        for batch in self.threads:
-            yield len(batch.label)
-
-
-class OursInWorkers(Ours):
-    """The same store for those who want DataLoader."""
-
-    def __init__(self, kind, config):
-        super().__init__(kind, config)
-        self.name += " in DataLoader"
-
-    def loader(self, n, seed):
-        stream = DepthStream(self.data, BATCH, seed=seed)
-        for batch in DataLoader(stream, batch_size=None, num_workers=WORKERS, multiprocessing_context="fork"):
-            yield len(batch.label)
-
-
-def contenders(kind):
-    """Every store of the class `raw` or `jpeg`, ours first."""
-    ours = [StoreConfig(format="hdf5", image=kind)]
-    ours.append(StoreConfig(format="parquet", image="jpeg") if kind == "jpeg" else StoreConfig(depth="raw"))
-    peers = [Loose, WebDataset, Mds, HuggingFace, Lmdb, LmdbControl, Lance, Ffcv]
-    return [*(Ours(kind, config) for config in ours), OursInWorkers(kind, ours[0]), *(peer(kind) for peer in peers)]
 
 
 def need_streaming():
