@@ -26,6 +26,7 @@ from storage.writer import existing_shard, shard_writer
 from tests.fixtures.object_store import SECRET
 from tests.fixtures.samples import make_samples
 from tests.storage.build_and_die import build
+from tests.storage.commit_race import race
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,27 +102,7 @@ def test_memory_urls_hold_a_store_too(tmp_path, monkeypatch, request, format):
 
 
 def test_of_two_committers_on_one_parent_one_wins(s3, url):
-    infos = [add_shard(url, "a"), add_shard(url, "b", first=8)]
-    parent = None
-    for number in range(1, 6):
-        barrier, won, lost = threading.Barrier(2), [], []
-
-        def run(info, parent=parent, barrier=barrier, won=won, lost=lost):
-            barrier.wait()
-            try:
-                won.append(Store(url).commit([info], parent=parent, config={}, lineage={}))
-            except SnapshotConflict as error:
-                lost.append(str(error))
-
-        threads = [threading.Thread(target=run, args=(info,)) for info in infos]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert (len(won), len(lost)) == (1, 1)
-        assert "run the build again" in lost[0]
-        parent = Store(url).current()
-        assert (parent, parent.number) == (won[0], number)
+    race(url, [add_shard(url, "a"), add_shard(url, "b", first=8)], rounds=5)
 
 
 def test_a_commit_whose_answer_is_lost_is_known_as_ours(s3, url, quick):

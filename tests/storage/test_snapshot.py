@@ -1,7 +1,6 @@
 """Snapshots: commit, read, conflict, and files that were tampered with."""
 
 import json
-import threading
 
 import pytest
 
@@ -13,6 +12,7 @@ from storage.sealed import seal
 from storage.snapshot import Store, open_snapshot
 from storage.writer import shard_writer
 from tests.fixtures.samples import make_samples, reject_row
+from tests.storage.commit_race import race
 
 
 def add_shard(root, name, first=0, n=8, rejects=0, format="hdf5", split="train"):
@@ -104,29 +104,7 @@ def test_a_commit_on_an_outdated_parent_is_refused(tmp_path):
 
 
 def test_of_two_committers_on_one_parent_one_wins(tmp_path):
-    infos = [add_shard(tmp_path, "a"), add_shard(tmp_path, "b", first=8)]
-    parent = None
-    for number in range(1, 21):
-        barrier, won, lost = threading.Barrier(2), [], []
-
-        def run(info, parent=parent, barrier=barrier, won=won, lost=lost):
-            barrier.wait()
-            try:
-                won.append(commit(tmp_path, [info], parent=parent))
-            except SnapshotConflict as error:
-                lost.append(str(error))
-
-        threads = [threading.Thread(target=run, args=(info,)) for info in infos]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert (len(won), len(lost)) == (1, 1)
-        assert "another build committed" in lost[0]
-        assert "run the build again" in lost[0]
-        parent = Store(tmp_path).current()
-        assert parent == won[0]
-        assert parent.number == number
+    race(tmp_path, [add_shard(tmp_path, "a"), add_shard(tmp_path, "b", first=8)], rounds=20)
     assert not [p for p in (tmp_path / "snapshots").iterdir() if not p.name.endswith(".json") or p.name.startswith(".")]
 
 

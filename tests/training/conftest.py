@@ -1,12 +1,14 @@
-"""A small real store and a model trained from it, once."""
+"""A small real store and a model trained from it, once; OULU-NPU as a table."""
 
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 import torch
 
 from tests.fixtures.balls import FAST, FAST_PDGAN, build_store
+from tests.fixtures.listings import oulu_files, scanned
 from training.evaluate import evaluate
 from training.finetune import FinetuneConfig, finetune
 from training.pretrain import PretrainConfig, pretrain
@@ -31,3 +33,9 @@ def trained(store, tmp_path_factory) -> SimpleNamespace:
     model = finetune(str(store), folder / "model", FinetuneConfig(encoder=pretrained, epochs=6, **FAST))
     evaluation = evaluate(str(store), model, folder / "eval")
     return SimpleNamespace(store=store, pretrained=pretrained, model=model, evaluation=evaluation, calls=calls)
+
+
+@pytest.fixture(scope="session")
+def oulu(tmp_path_factory) -> pa.Table:
+    """Every released video of OULU-NPU, one frame of each."""
+    return scanned("oulu-npu", tmp_path_factory.mktemp("oulu"), oulu_files())

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import conv2d
 
 from tests.fixtures.balls import FAST, FAST_PDGAN
+from tests.fixtures.noise import seeded
 from training.batch import Batch
 from training.checkpoint import load_json, load_model
 from training.errors import TrainingError
@@ -23,10 +24,6 @@ from training.methods.pdgan_nets import DEPTH_SIZES, Critic
 from training.methods.resnet import Encoder, he_init, normal_init
 from training.methods.style import mix_styles
 from training.pretrain import PretrainConfig, pretrain
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def batch_of(n=8, size=64, depth_size=32):
