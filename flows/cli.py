@@ -273,11 +273,15 @@ def inspect(
     quality: Annotated[
         Path | None, typer.Option(help="also draw how quality is distributed and the worst 50 kept samples, a .png")
     ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="simulated dataset the store was made from: how far its depth is from exact"),
+    ] = None,
 ) -> None:
     """Counts of a store by dataset, split, label and attack, rejects by reason, quality, and sheets of pictures."""
     from flows.inspect_store import inspect_store
 
-    inspect_store(store, sheet, quality)
+    inspect_store(store, sheet, quality, truth)
 
 
 @app.command()

@@ -1,6 +1,7 @@
-"""`pseudodepth prnet ...`: import somebody's weights, or train your own."""
+"""`pseudodepth prnet ...`: import somebody's weights, train your own, judge them."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from prnet.errors import WeightsError
 if TYPE_CHECKING:
     from prnet.train.evaluate import Figures
 
-app = typer.Typer(name="prnet", help="PRNet's weights: import them, or train your own.", no_args_is_help=True)
+app = typer.Typer(name="prnet", help="PRNet's weights: import them, train your own, judge them.", no_args_is_help=True)
 
 
 @app.command("import")
@@ -113,6 +114,38 @@ def run_train(
     if result.facemesh:
         show_figures("held-out people, the face mesh", result.facemesh)
     console.print(f"weights: {result.weights}")
+
+
+@app.command()
+def evaluate(
+    weights: Annotated[Path | None, typer.Argument(help="of `prnet train`; default: those that come along")] = None,
+    photos: Annotated[Path | None, typer.Option(help="folder of live pictures, one person a file")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="NAME=ROOT, a dataset whose live media are used")] = None,
+    held_out: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="share of the people: those that a training holds out for it; 1: all"),
+    ] = 0.1,
+    heads: Annotated[int, typer.Option(min=0, help="rendered heads to judge with; 0: none, or at least 8")] = 480,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes that find and render faces")] = None,
+    seed: Annotated[int, typer.Option(help="of the training whose held-out heads are meant")] = 0,
+) -> None:
+    """NME of a network on people that it was not trained on, by yaw; the face mesh's beside it."""
+    from flows.prnet_evaluate import evaluate_prnet
+    from flows.run import console, parse_sources
+
+    datasets = [(one.name, one.root) for one in parse_sources(source or [])]
+    judged = evaluate_prnet(
+        weights, photos, datasets, held_out=held_out, heads=heads, workers=workers or settings().workers, seed=seed
+    )
+    if as_json:
+        print(json.dumps(asdict(judged), indent=1))
+        return
+    show_figures("this network", judged.figures)
+    if judged.facemesh:
+        show_figures("the face mesh, on the same heads", judged.facemesh)
+    for reason, count in sorted(judged.rejected.items()):
+        console.print(f"left out: {count:,} {reason}")
 
 
 def show_figures(title: str, figures: "list[Figures]") -> None:

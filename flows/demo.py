@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 from rich.table import Table
 
+from flows.inspect_store import show_depth_error
 from flows.progress import progress_line
 from flows.run import console, show_build, show_evaluation
 from simulation.dataset import SimulateConfig, Summary, simulate
-from simulation.truth import DepthError, depth_error
+from simulation.truth import depth_error
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
 
@@ -111,11 +112,3 @@ def simulate_dataset(out: Path, photos: Path | None, options: dict[str, Any], wo
     for left in summary.unusable:
         console.print(f"left out: {left.photo}: {left.reason}, {left.detail}")
     return summary
-
-
-def show_depth_error(error: DepthError) -> None:
-    """Print how far the labels are from the renderer's exact depth."""
-    table = Table(title="pseudo-depth against the renderer's truth", show_header=False, title_justify="left")
-    for name, figure in error.rows().items():
-        table.add_row(name, figure)
-    console.print(table)

@@ -4,9 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from flows.run import console
+from simulation.truth import DepthError, depth_error
 from storage.contact_sheet import contact_sheet
 from storage.errors import StoreError
 from storage.quality_sheet import PARTS, quality_sheet, quality_table
@@ -15,12 +16,16 @@ from storage.snapshot import Snapshot, open_snapshot
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
-def inspect_store(store: str, sheet: Path | None = None, quality: Path | None = None) -> None:
-    """Print what a store holds; draw its contact sheet to `sheet` and its quality sheet to `quality`, both .png."""
+def inspect_store(
+    store: str, sheet: Path | None = None, quality: Path | None = None, truth: Path | None = None
+) -> None:
+    """Print what a store holds; draw its contact sheet to `sheet` and its quality sheet to `quality`, both .png.
+
+    With `truth`, the simulated dataset that the store was made from, print how far its depth is from the exact one too.
+    """
     for picture in filter(None, (sheet, quality)):
         if picture.suffix.lower() not in PICTURES:
             raise StoreError(f"{picture}: expected a name that ends in {', '.join(PICTURES)}")
-    console = Console()
     snapshot = open_snapshot(store)
     columns = snapshot.columns(["dataset", "split", "label", "attack", "subject"])
     rows = list(zip(*(columns[name].to_pylist() for name in columns.column_names), strict=True))
@@ -46,6 +51,8 @@ def inspect_store(store: str, sheet: Path | None = None, quality: Path | None = 
     for role, model in snapshot.lineage.get("models", {}).items():
         console.print(f"{role}: " + ", ".join(f"{name} {value}" for name, value in model.items()))
     console.print(f"{snapshot.counts['bytes'] / 1e6:,.1f} MB in {snapshot.counts['shards']} shards")
+    if truth is not None:
+        show_depth_error(depth_error(snapshot, truth))
     if sheet is not None:
         sheet.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(snapshot).save(sheet)
@@ -54,6 +61,14 @@ def inspect_store(store: str, sheet: Path | None = None, quality: Path | None = 
         quality.parent.mkdir(parents=True, exist_ok=True)
         quality_sheet(snapshot).save(quality)
         console.print(f"quality sheet: {quality}")
+
+
+def show_depth_error(error: DepthError) -> None:
+    """Print how far a store's labels are from the renderer's exact depth."""
+    table = Table(title="pseudo-depth against the renderer's truth", show_header=False, title_justify="left")
+    for name, figure in error.rows().items():
+        table.add_row(name, figure)
+    console.print(table)
 
 
 def _quality(snapshot: Snapshot) -> Table:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,7 @@ def rendered_pool(folder: Path, photos: Sequence[tuple[Path, str]], size: int, c
         if not photos:
             raise BuildError(
                 f"{folder.name}: no picture can be turned into a head (frontal, sharp, with room around the face); "
-                "give more, or set head_share to 0"
+                "give more, or render none: head_share 0 in a training, --heads 0 in an evaluation"
             )
         write_faces(folder, drawn(), about)
 
@@ -169,6 +170,29 @@ def _is_there(folder: Path, about: dict[str, Any]) -> bool:
 
 def _digest(content: Sequence[object]) -> str:
     return hashlib.sha256("\n".join(map(str, content)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Portraits that heads are rendered from, with their subjects, and pictures that were left out, by reason."""
+
+    photos: list[tuple[Path, str]]
+    rejected: Counter[str]
+
+
+def write_pools(
+    folder: Path, part: str, pictures: Sequence[Picture], size: int, faces: FacesConfig, seed: int, run: Run
+) -> Pools:
+    """Teach and render `pictures` into the pools `taught-PART` and `rendered-PART`, unless they are there."""
+    rejected = taught_pool(folder / f"taught-{part}", chosen(pictures, faces.pictures, seed), size, run)
+    if faces.head_share == 0:
+        return Pools([], rejected)
+    photos = portraits(chosen(pictures, faces.portraits, seed), run)
+    # other heads to judge with than to train on, even of one photograph
+    count, offset = (faces.held_heads, 1) if part == "held" else (faces.heads, 0)
+    if count:
+        rendered_pool(folder / f"rendered-{part}", photos, size, count, seed + offset, run)
+    return Pools(photos, rejected)
 
 
 @contextmanager

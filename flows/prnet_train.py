@@ -14,36 +14,31 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.build_depth import Source
+from flows.prnet_evaluate import Judgement, judge
 from flows.prnet_faces import (
     FacesConfig,
-    chosen,
+    Pools,
     face_mesh,
     is_held_out,
     live_pictures,
-    portraits,
     processes,
-    rendered_pool,
-    taught_pool,
+    write_pools,
 )
 from flows.progress import progress_line
 from flows.settings import settings
 from prnet.model import PRNet
-from prnet.train.augment import plain_crop
-from prnet.train.evaluate import Figures, Predict, evaluate, network_predicts
-from prnet.train.faces import Face, Faces, face_square, shuffled
+from prnet.train.evaluate import Figures
+from prnet.train.faces import Faces, shuffled
 from prnet.train.loop import Source as FaceSource
 from prnet.train.loop import TrainConfig, fit
 from prnet.weights_file import write_weights
 from simulation.heads import heads
-from tasks.align import AlignConfig, align, load_aligner
 from tasks.errors import BuildError
 from tasks.teacher import Picture
-from tasks.warp import apply_affine
 
 LICENCE = (
     "Trained with `pseudodepth prnet train` from pictures of the user's own, with the face mesh of Google's face "
@@ -88,43 +83,28 @@ def prnet_train(
     with ExitStack() as stack:
         run_sources = training_sources(folder, made.photos, config, faces, workers, stack)
         weights = train(folder, run_sources, config, sorted(made.rejected.items()), len(pictures))
-    figures, teacher = judge(folder, weights, config)
-    result = PrnetTraining(str(weights), figures, teacher, dict(made.rejected))
+    judged = judge_weights(folder, weights)
+    result = PrnetTraining(str(weights), judged.figures, judged.facemesh, dict(made.rejected))
     (folder / "evaluation.json").write_text(json.dumps(asdict(result), indent=1))
     return result
 
 
-@dataclass(frozen=True)
-class Pools:
-    """Portraits to train on with their subjects, and pictures that were left out, by reason."""
-
-    photos: list[tuple[Path, str]]
-    rejected: Counter[str]
-
-
 @task(name="make-face-pools", cache_policy=NO_CACHE)
 def make_pools(folder: Path, pictures: list[Picture], config: TrainConfig, faces: FacesConfig, workers: int) -> Pools:
-    """Teach and render; the four pools lie in `folder`: {taught,rendered}-{train,held}."""
-    seed, rejected, train_photos = config.seed, Counter[str](), []
+    """The four pools in `folder`, {taught,rendered}-{train,held}; the portraits are those to train on."""
+    rejected, photos = Counter[str](), []
     with processes(workers) as run:
-        for split in ("held", "train"):
-            mine = [p for p in pictures if is_held_out(p.subject, faces.held_out) == (split == "held")]
+        for part in ("held", "train"):
+            mine = [p for p in pictures if is_held_out(p.subject, faces.held_out) == (part == "held")]
             if not mine:
                 raise BuildError(
-                    f"{len(pictures)} live pictures leave nobody for the {split} part when a share of {faces.held_out} "
+                    f"{len(pictures)} live pictures leave nobody for the {part} part when a share of {faces.held_out} "
                     "of the people is held out; give more people"
                 )
-            taught = chosen(mine, faces.pictures, seed)
-            rejected += taught_pool(folder / f"taught-{split}", taught, config.size, run)
-            if faces.head_share == 0:
-                continue
-            photos = portraits(chosen(mine, faces.portraits, seed), run)
-            count, offset = (faces.heads, 0) if split == "train" else (faces.held_heads, 1)
-            if count:
-                rendered_pool(folder / f"rendered-{split}", photos, config.size, count, seed + offset, run)
-            if split == "train":
-                train_photos = photos
-    return Pools(train_photos, rejected)
+            pools = write_pools(folder, part, mine, config.size, faces, config.seed, run)
+            rejected += pools.rejected
+            photos = pools.photos
+    return Pools(photos, rejected)
 
 
 def training_sources(
@@ -182,29 +162,6 @@ def train(
 
 
 @task(name="judge-prnet", cache_policy=NO_CACHE)
-def judge(folder: Path, weights: Path, config: TrainConfig) -> tuple[list[Figures], list[Figures]]:
-    """Errors of the network, and of the face mesh, on the held-out pools."""
-    pools = [path for kind in ("rendered", "taught") if (path := folder / f"{kind}-held").is_dir()]
-    held, mesh = Faces(pools), face_mesh()
-    mine = evaluate(network_predicts(PRNet.load(weights), mesh), held, range(len(held)), mesh, config.size)
-    # against its own word it would be perfect
-    rendered = np.flatnonzero(held.sources == "rendered").tolist()
-    teacher = evaluate(facemesh_predicts(config.size), held, rendered, mesh, config.size) if rendered else []
-    return mine, teacher
-
-
-def facemesh_predicts(size: int) -> Predict:
-    """The face mesh on windows, its vertices in the plain crop's px."""
-    aligner = load_aligner(AlignConfig(aligner="facemesh"))
-
-    def predict(batch: list[Face]) -> NDArray[np.float32]:
-        boxes = []
-        for face in batch:
-            centre, side = face_square(face.vertices)
-            boxes.append(np.concatenate([centre - side / 2, centre + side / 2]))
-        found = align([face.window for face in batch], np.stack(boxes), [None] * len(batch), aligner)
-        plain = plain_crop(len(batch[0].window), size)
-        moved = [np.column_stack([apply_affine(plain, f.vertices[:, :2]), f.vertices[:, 2]]) for f in found]
-        return np.stack(moved).astype(np.float32)
-
-    return predict
+def judge_weights(folder: Path, weights: Path) -> Judgement:
+    """Errors of the network at `weights` on the held-out pools of `folder`."""
+    return judge(folder, PRNet.load(weights))

@@ -25,6 +25,11 @@ TEAR = 10.0
 
 
 def load(config: AlignConfig) -> PRNetAligner:
+    """The aligner of `load_network`."""
+    return PRNetAligner(load_network(config))
+
+
+def load_network(config: AlignConfig) -> PRNet:
     """The network with the weights at `config.prnet_weights`, else the embedded ones.
 
     Raises WeightsError if the weights or the engine cannot be used.
@@ -36,7 +41,7 @@ def load(config: AlignConfig) -> PRNetAligner:
     dtype = None if config.prnet_precision == "auto" else getattr(torch, config.prnet_precision)
     chosen = nullcontext(config.prnet_weights) if config.prnet_weights is not None else as_file(EMBEDDED_WEIGHTS)
     with chosen as path:
-        return PRNetAligner(PRNet.load(path, dtype=dtype, engine=config.prnet_engine))
+        return PRNet.load(path, dtype=dtype, engine=config.prnet_engine)
 
 
 class PRNetAligner:

@@ -18,6 +18,7 @@ from storage.snapshot import Store, open_snapshot
 from storage.verify import verify
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
+from tests.flows.test_cli import call
 
 CONFIG = BuildConfig.model_validate({"view": {"views": 2}, "shard_samples": 40})
 
@@ -52,13 +53,21 @@ def test_a_dataset_becomes_a_verified_snapshot_that_accounts_for_every_medium(
 
 
 def test_the_labels_are_near_the_truth_that_the_renderer_wrote(
-    built: tuple[Path, BuildSummary], simulated: Path
+    built: tuple[Path, BuildSummary],
+    simulated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     error = depth_error(str(built[0]), simulated)
     assert error.samples >= 36
     assert error.missing == 0
     assert error.mae_mean < 0.12  # of the face's depth range
     assert error.coverage_mean > 0.85
+    assert call(monkeypatch, "inspect", built[0], "--truth", simulated) == 0
+    assert f"{error.mae_mean:.4f}" in capsys.readouterr().out
+    assert call(monkeypatch, "inspect", built[0], "--truth", tmp_path) == 2
+    assert "no folder truth/ in it" in capsys.readouterr().err
 
 
 def test_a_second_run_with_nothing_changed_commits_nothing(built: tuple[Path, BuildSummary], simulated: Path) -> None:

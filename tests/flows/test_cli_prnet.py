@@ -1,6 +1,7 @@
-"""`pseudodepth prnet`: weights imported as a user does it."""
+"""`pseudodepth prnet`: weights imported and judged as a user does it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 
 from prnet import PRNet
 from prnet.checkpoint import import_checkpoint
-from tests.fixtures.prnet_layout import random_network, write_uv_folder
+from simulation.packaged import packaged_photographs
+from tests.fixtures.prnet_layout import random_network, write_slim_weights, write_uv_folder
 from tests.flows.test_cli import call
 
 GOLDEN = Path(__file__).parents[1] / "prnet" / "golden"
@@ -83,3 +85,29 @@ def test_training_without_pictures_or_with_a_wrong_option_is_one_line(
         assert option in capsys.readouterr().err
     assert call(monkeypatch, "prnet", "train", "nowhere", "-o", tmp_path / "run") == 2
     assert "expected NAME=ROOT" in capsys.readouterr().err
+
+
+def test_the_weights_that_come_along_are_judged_by_ones_own_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = packaged_photographs()[0]
+    (tmp_path / "photos").mkdir()
+    shutil.copy(photo, tmp_path / "photos")
+    (tmp_path / "photos/broken.jpg").write_bytes(b"no picture")
+    words = ("prnet", "evaluate", "--photos", tmp_path / "photos", "--workers", 1)
+    assert call(monkeypatch, *words, "--held-out", 1, "--heads", 8, "--json") == 0
+    judged = json.loads(capsys.readouterr().out)
+    assert [sum(judged["rejected"].values()), len(judged["rejected"])] == [1, 1]
+    whole = {row["source"]: row for row in judged["figures"] if (row["yaw_from"], row["yaw_to"]) == (0, 90)}
+    assert (whole["rendered"]["faces"], whole["teacher"]["faces"]) == (8, 1)
+    assert max(row["dense_2d"] for row in (*whole.values(), judged["facemesh"][-1])) < 10
+    assert call(monkeypatch, *words, "--held-out", 1, "--heads", 0) == 0
+    said = capsys.readouterr().out
+    assert "the teacher" in said
+    assert "the truth" not in said
+    assert "left out: 1 " in said
+    assert call(monkeypatch, *words, "--held-out", 0) == 2
+    assert "--held-out 1 takes all" in capsys.readouterr().err
+    other = write_slim_weights(tmp_path / "other.safetensors")
+    assert call(monkeypatch, *words[:2], other, *words[2:], "--held-out", 1) == 2
+    assert f"{other}: a UV layout of" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows.prnet_evaluate import evaluate_prnet
 from flows.prnet_faces import FacesConfig, is_held_out, live_pictures
 from flows.prnet_train import prnet_train
 from prnet.train.loop import TrainConfig
@@ -42,6 +43,9 @@ def test_photographs_become_weights(heads: int, photos: Path, tmp_path: Path) ->
     # four steps teach nothing; the teacher, on the same faces, shows that the measure is right
     assert result.facemesh[-1].dense_2d < 15 < result.figures[-1].dense_2d
     assert json.loads((out / "evaluation.json").read_text())["weights"] == result.weights
+    # who was held out is known from the names: the same people, the same heads, the same figures
+    judged = evaluate_prnet(Path(result.weights), photos, [], held_out=0.5, heads=8, workers=1, seed=CONFIG.seed)
+    assert (judged.figures, judged.facemesh) == (result.figures, result.facemesh)
     photo = next(read_frames(packaged_photographs()[0], "image", ReadConfig()))[1]
     aligner = load_aligner(AlignConfig(aligner="prnet", prnet_weights=Path(result.weights)))
     found = align([photo], np.array([[178.0, 57, 273, 177]]), [None], aligner)[0]
