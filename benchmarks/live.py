@@ -6,7 +6,8 @@ Without --film, one is simulated first (a person, a print, a replay; 640 x 480, 
 every frame and counts CPU time (user and system): other programs on the machine count little. `frames a second a core`
 is what one core could do; decoding runs beside it in a thread of its own. Part two plays the film in real time and
 takes the time from when a frame was due to its decision, on the wall clock: on a busy machine an upper bound. Exit code
-1 when 30 frames a second on two cores, or 80 ms at the median, are missed.
+1 when 30 frames a second on two cores, or 80 ms at the median, are missed. Part three compares followed boxes with the
+detector's own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 # before this folder, whose prnet.py would hide the package
@@ -29,9 +31,10 @@ import numpy as np
 from flows.live.overlay import draw
 from flows.live.run import run
 from flows.live.source import shots
-from flows.live.watch import Watch
+from flows.live.watch import Watch, WatchConfig
 from flows.predictor import Predictor
 from simulation.film import simulate_film
+from tasks.follow import overlap
 
 LEAST_RATE, MOST_MS = 30.0, 80.0
 
@@ -49,8 +52,12 @@ def main() -> int:
             simulate_film(film, seconds=4, rate=30, seed=0)
         predictor = Predictor(arguments.model)
         figures = {"load": os.getloadavg()[0], **steps(predictor, str(film)), **real_time(predictor, str(film))}
+        drift = following(predictor, str(film))
     for name, value in figures.items():
         print(f"{name:32} {value:8.2f}")
+    print("\noverlap with the detector's box in the same frame: mean (worst); and what the score differs by")
+    for name, line in drift.items():
+        print(f"{name:32} {line}")
     if arguments.out:
         arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
     met = figures["frames a second a core"] >= LEAST_RATE and figures["latency median, ms"] <= MOST_MS
@@ -95,6 +102,34 @@ def real_time(predictor: Predictor, film: str) -> dict[str, float]:
         "frames a second seen": tally.seen / tally.seconds,
         "frames dropped, share": tally.dropped / (tally.seen + tally.dropped),
     }
+
+
+def following(predictor: Predictor, film: str) -> dict[str, str]:
+    """How far followed boxes, and the last detected ones, are from what the detector finds in the same frame."""
+    images = [shot.image for shot in shots(film, paced=False)]
+    truth = predictor.find(images)
+    pairs = [(a.box, b.box) for a, b in pairwise(truth) if not isinstance(a, str) and not isinstance(b, str)]
+    lines = {"detections of frames in sequence": summary([overlap(*pair) for pair in pairs])}
+    for every in (3, 5, 10):
+        watch, last = Watch(predictor, WatchConfig(every=every)), None
+        held, followed, scores = [], [], []
+        for image, face in zip(images, truth, strict=True):
+            sight = watch.see(image)
+            if sight.detected:
+                last = sight.frame.face
+            elif not isinstance(face, str):
+                held.append(overlap(last.box, face.box))
+                followed.append(overlap(sight.frame.face.box, face.box))
+                detected, score = predictor.judge([image], [face])[0].score, sight.frame.score
+                if detected is not None and score is not None:
+                    scores.append(abs(detected - score))
+        lines[f"every {every}: the last box"] = summary(held)
+        lines[f"every {every}: the followed box"] = f"{summary(followed)}, score {np.mean(scores):.3f}"
+    return lines
+
+
+def summary(overlaps: list[float]) -> str:
+    return f"{np.mean(overlaps):.3f} ({min(overlaps):.2f})"
 
 
 if __name__ == "__main__":
