@@ -13,8 +13,8 @@ import pytest
 
 from storage.atomic import PartFile
 from storage.config import StoreConfig
-from storage.errors import StoreError
-from storage.reader import open_shard
+from storage.errors import Damaged, StoreError
+from storage.reader import FORMATS, open_shard
 from storage.rewrite import copy_media
 from storage.snapshot import Store
 from storage.verify import verify
@@ -156,6 +156,29 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path, config):
     with no_file_longer_than(100_000), pytest.raises(StoreError, match=r"shards/s\..*could not be written"):
         write_a_shard(tmp_path, config)
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("format", ["hdf5", "parquet"])
+def test_a_disk_that_does_not_keep_what_it_was_given_is_found_before_the_shard_has_its_name(
+    tmp_path, monkeypatch, format
+):
+    writer = FORMATS[format].Writer
+    close = writer.close
+
+    def close_and_rot(self, *arguments):
+        close(self, *arguments)
+        (part,) = (tmp_path / "shards").glob(".s0.*")
+        content = bytearray(part.read_bytes())
+        content[len(content) // 2] ^= 1  # among the pixels
+        part.write_bytes(content)
+
+    monkeypatch.setattr(writer, "close", close_and_rot)
+    with pytest.raises(Damaged, match=r"s0"):
+        build(tmp_path, format)
+    assert visible(tmp_path) == {}
+    monkeypatch.undo()
+    build(tmp_path, format)
+    assert verify(tmp_path).ok
 
 
 def test_leftovers_of_dead_writers_are_swept_and_living_ones_spared(tmp_path):

@@ -1,14 +1,17 @@
 """Snapshots: commit, read, conflict, and files that were tampered with."""
 
 import json
+import os
 
 import pytest
 
 from storage.config import StoreConfig
 from storage.errors import Damaged, SnapshotConflict, StoreError, UnknownVersion
 from storage.media_list import MEDIA_COLUMNS
+from storage.place import place_of
 from storage.schema import COLUMNS
-from storage.sealed import seal
+from storage.sealed import MAX_BYTES, seal
+from storage.shard_info import MAX_LIST_BYTES
 from storage.snapshot import Store, open_snapshot
 from storage.writer import shard_writer
 from tests.fixtures.samples import make_samples, reject_row
@@ -168,6 +171,26 @@ def test_a_path_that_leads_out_of_the_store_is_refused(tmp_path, file, field):
     forge(tmp_path, lambda c: c["shards"][0].update({field: file}))
     with pytest.raises(StoreError, match="leads out of the store"):
         open_snapshot(tmp_path)
+
+
+def test_a_snapshot_or_list_that_is_too_large_is_refused_before_it_is_read(tmp_path):
+    info = add_shard(tmp_path, "a", rejects=1)
+    snapshot = commit(tmp_path, [info])
+    os.truncate(tmp_path / info.rejects_file, MAX_LIST_BYTES + 1)  # a hole: it takes no room on the disk
+    with pytest.raises(Damaged, match=rf"rejects/a.parquet: .*at most {MAX_LIST_BYTES}"):
+        snapshot.rejects()
+    os.truncate(tmp_path / "snapshots/00000001.json", MAX_BYTES + 1)
+    with pytest.raises(Damaged, match=rf"00000001.json: .*at most {MAX_BYTES}"):
+        open_snapshot(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["memory://limits", "{tmp_path}"])
+def test_a_file_is_read_up_to_its_limit_and_not_beyond(tmp_path, url):
+    place = place_of(url.format(tmp_path=tmp_path))
+    place.write("rejects/a.parquet", b"12345")
+    assert place.read("rejects/a.parquet", 5) == b"12345"
+    with pytest.raises(Damaged, match=r"a\.parquet: .* 4 "):
+        place.read("rejects/a.parquet", 4)
 
 
 def test_a_symbolic_link_that_leads_out_of_the_store_is_refused(tmp_path):
