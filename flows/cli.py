@@ -122,6 +122,9 @@ def simulate(
         Path | None, typer.Option(help="folder of portraits, one subject each; default: two packaged photographs")
     ] = None,
     size: Annotated[Size, typer.Option(help="8 subjects or 24; with --photos: pictures a subject")] = Size.small,
+    subjects: Annotated[
+        int | None, typer.Option(min=2, help="take so many of --photos, chosen by seed; default: all")
+    ] = None,
     live: Annotated[int | None, typer.Option(min=1, help="live pictures a subject")] = None,
     spoof: Annotated[int | None, typer.Option(min=1, help="spoof pictures a subject")] = None,
     attack: Annotated[list[str] | None, typer.Option(help="print, replay or papercut; repeat for several")] = None,
@@ -134,7 +137,7 @@ def simulate(
     from flows.demo import NOTICE, simulate_dataset
     from flows.run import console
 
-    options: dict[str, Any] = {"size": size.value, "seed": seed, "live": live, "spoof": spoof}
+    options: dict[str, Any] = {"size": size.value, "seed": seed, "live": live, "spoof": spoof, "subjects": subjects}
     options |= {"attacks": attack or None, "cameras": camera or None, "media": media}
     simulate_dataset(out, photos, given(options), workers or settings().workers)
     console.print(NOTICE)

@@ -49,6 +49,9 @@ class SimulateConfig(BaseModel):
     test_subjects: int | None = Field(
         default=None, ge=1, description="drawn subjects in test (packaged photographs only)"
     )
+    subjects: int | None = Field(
+        default=None, ge=2, description="take so many of your own portraits, chosen by seed; default: all"
+    )
     test_share: float = Field(default=0.25, gt=0, lt=1, description="share of your own portraits that goes into test")
     live: int | None = Field(default=None, ge=1, description="live pictures a subject")
     spoof: int | None = Field(default=None, ge=1, description="spoof pictures a subject")
@@ -118,6 +121,7 @@ def simulate(
     """Write a simulated dataset in CelebA-Spoof's layout to `out`.
 
     `photos`: portraits, or a folder of them, one subject each; None draws subjects from the two packaged photographs.
+    Unusable ones among the `config.subjects` that are chosen are left out, not replaced.
     `progress(done, total)` counts pictures. The folder appears complete or not at all. An `out` that already holds the
     same simulation is left as it is (`Summary.reused`). Raises BuildError if `out` holds anything else, or if fewer
     than 2 photographs of your own are usable; unusable ones are listed in the Summary.
@@ -127,6 +131,8 @@ def simulate(
         raise BuildError(f"workers: expected at least 1, got {workers}")
     out = Path(out).expanduser().resolve()
     files = _photographs(photos)
+    if photos is not None:
+        files = _chosen(files, config)
     settings = {
         "version": VERSION,
         "config": config.model_dump(mode="json"),
@@ -182,6 +188,13 @@ def _photographs(photos: Sequence[Path] | Path | None) -> list[Path]:
     if not photos:
         raise BuildError("photos: the list is empty; give at least one portrait, or None for the packaged ones")
     return [Path(p) for p in photos]
+
+
+def _chosen(files: list[Path], config: SimulateConfig) -> list[Path]:
+    if config.subjects is None or config.subjects >= len(files):
+        return files
+    order = np.random.default_rng([config.seed, 4]).permutation(len(files))
+    return [files[k] for k in sorted(order[: config.subjects])]
 
 
 def _fingerprints(files: Iterable[Path], packaged: bool) -> list[list[str]]:

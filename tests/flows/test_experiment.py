@@ -45,7 +45,7 @@ def test_the_command_writes_a_table_and_a_second_run_trains_nothing(tmp_path: Pa
     assert "b-own-splits-seed3: multihead: column attack_detail has 1 attack types" in text
     written = json.loads((tmp_path / "out" / "table.json").read_text())
     assert [cell["row"] for cell in written["cells"]] == ["a"]
-    model = next((tmp_path / "out" / "cells").glob("a-*/model/model.json"))
+    model = next((tmp_path / "out" / "training").glob("*/model.json"))
     before = model.stat().st_mtime_ns
     assert pseudodepth(monkeypatch, *command) == 1
     assert model.stat().st_mtime_ns == before

@@ -163,6 +163,24 @@ def test_bad_photographs_are_listed_and_the_others_become_one_subject_each(tmp_p
     assert {line["medium"] for line in lines if line["attack"]} <= {*papers, *screens}
 
 
+def test_as_many_portraits_as_asked_for_are_chosen_by_seed(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in "abcdef":
+        shutil.copy(packaged_photographs()[0], photos / f"{name}.png")
+
+    def chosen(out: str, seed: int) -> set[str]:
+        config = SimulateConfig(live=1, spoof=1, subjects=2, seed=seed, attacks=("print",))
+        assert simulate(photos, tmp_path / out, config).pictures == 4
+        made = json.loads((tmp_path / out / "simulation.json").read_text())
+        return {name for name, _ in made["settings"]["photos"]}
+
+    first = chosen("one", 0)
+    assert len(first) == 2
+    assert chosen("two", 0) == first
+    assert any(chosen(f"seed{seed}", seed) != first for seed in (1, 2))
+
+
 def test_without_a_usable_photograph_there_is_one_clear_error(tmp_path):
     lonely = not_a_face(tmp_path / "ramp.png")
     with pytest.raises(BuildError, match=r"none of 1 photographs can be used; ramp\.png: no-face"):

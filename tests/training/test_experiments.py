@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -72,7 +73,7 @@ def test_a_killed_grid_goes_on_where_it_was_and_repeats_nothing(tiny, tmp_path, 
     evaluate = cell_module.evaluate
 
     def die_after_the_second(*args, **options):
-        if len([name for name in done if name.startswith("gan")]) == 1:
+        if len([name for name in done if name.startswith("pdgan")]) == 2:
             raise Killed
         return evaluate(*args, **options)
 
@@ -84,10 +85,10 @@ def test_a_killed_grid_goes_on_where_it_was_and_repeats_nothing(tiny, tmp_path, 
 
     monkeypatch.setattr(cell_module, "evaluate", evaluate)
     results = run_all(plan(SMALL, [tiny], seeds=[0, 1], changes=CHANGES), tmp_path)
-    # six trainings, none twice; one pre-training a seed, shared by the two rows that have the same
-    assert sorted(name for name in done if not name.startswith("seed")) == sorted(
-        cell.folder(tmp_path).name for cell in grid.cells
-    )
+    # two trainings a seed (gan and gan-multi differ in name alone) and one pre-training, none twice
+    trainings = {cell.training_folder(tmp_path).name for cell in grid.cells}
+    assert len(trainings) == 4
+    assert sorted(name for name in done if not name.startswith("seed")) == sorted(trainings)
     assert sorted(name for name in done if name.startswith("seed")) == sorted(
         {cell.pretraining_folder(tmp_path).name for cell in grid.cells if cell.pretraining}
     )
@@ -115,8 +116,7 @@ def run_all(grid: Grid, out: Path) -> list[dict]:
 
 def _noted(done: list[str], function, place: int):
     def noting(*args, **options):
-        out = Path(args[place])
-        done.append((out.parent if out.name == "model" else out).name)
+        done.append(Path(args[place]).name)
         return function(*args, **options)
 
     return noting
@@ -143,6 +143,35 @@ def test_a_cell_of_other_samples_is_another_cell(tiny, tmp_path):
     across = plan(SMALL, [tiny, other], seeds=[0], changes=CHANGES).cells[0]
     assert len(digests | {across.digest}) == 3
     assert (str(across.train_store.root), str(across.test_store.root)) == (tiny, other)
+
+
+def test_what_is_trained_on_the_same_samples_is_trained_once_and_tested_wherever(tmp_path):
+    stores = []
+    for name in ("here", "there"):
+        people = {"train": [f"{name}{i}" for i in range(4)], "test": [f"{name}-t"]}
+        stores.append(str(build_store(tmp_path / name, people, each=8, dataset=name)))
+    file = tmp_path / "mine.yaml"
+    entry = "- {{name: {0}, title: A, source: a, metric: {{name: acer, level: image, apcer: pooled}}, dev: 0.5, {1}}}\n"
+    clauses = {
+        "intra": "train: {dataset: here, split: train}, test: {dataset: here, split: test}",
+        "inter": "train: {dataset: here, split: train}, test: {dataset: there}",
+        "back": "train: {dataset: there, split: train}, test: {dataset: here}",
+    }
+    file.write_text("".join(entry.format(name, parts) for name, parts in clauses.items()))
+    rows = [{"name": name, "title": name, "method": "pdgan", "protocol": f"{file}:{name}"} for name in clauses]
+    content = {"name": "x", "title": "x", "source": "x", "protocol": "own-splits", "columns": {"auc": "AUC"}}
+    grid = plan(Experiment.model_validate(content | {"rows": rows}), stores, seeds=[0], changes=CHANGES)
+    intra, inter, back = grid.cells
+    assert intra.training_digest == inter.training_digest != back.training_digest
+    assert intra.digest != inter.digest
+    results = run_all(grid, tmp_path / "out")
+    assert results[0]["model"] == results[1]["model"] != results[2]["model"]
+    assert len(list((tmp_path / "out" / "training").iterdir())) == 2
+    tested = [
+        set(pq.read_table(cell.folder(tmp_path / "out") / "evaluation" / "scores.parquet")["dataset"].to_pylist())
+        for cell in grid.cells
+    ]
+    assert tested == [{"here"}, {"there"}, {"here"}]
 
 
 def test_a_result_of_something_else_is_not_taken(tiny, tmp_path):
@@ -212,7 +241,7 @@ def test_percent_and_rates_of_whole_media(tiny):
 
 
 def test_every_shipped_experiment_names_what_exists():
-    assert {"pdgan-intra", "pdgan-inter", "pdgan-multihead", "sohn", "compare"} <= experiments().keys()
+    assert {"pdgan-intra", "pdgan-inter", "pdgan-multihead", "sohn", "simulated", "compare"} <= experiments().keys()
     families = {name for one in protocols().values() for name in (one.name, one.family)} | {"own-splits"}
     for experiment in experiments().values():
         for row in experiment.rows:
@@ -238,7 +267,7 @@ def test_published_pdgan_figures_agree_with_each_other():
 
 def test_epochs_are_normalised():
     """Encoders that saw the data in their pre-training get so many epochs less."""
-    for name in ("pdgan-intra", "pdgan-inter", "pdgan-multihead", "pdgan-multihead-inter"):
+    for name in ("pdgan-intra", "pdgan-inter", "pdgan-multihead", "pdgan-multihead-inter", "simulated"):
         spent = set()
         for row in find_experiment(name).rows:
             if row.method:

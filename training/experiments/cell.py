@@ -27,7 +27,11 @@ _UNSAID: Any = {"device": True, "loop": {"keep", "checkpoint_updates", "track", 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is trained and tested. protocol: a single one, or OWN_SPLITS; stores: the snapshots that serve it."""
+    """What is trained and tested. protocol: a single one, or OWN_SPLITS; stores: the snapshots that serve it.
+
+    learned_from: hex digest of the ids of the train and the dev samples. Protocols that test on different samples may
+    train on the same ones.
+    """
 
     row: str
     method: str
@@ -37,6 +41,7 @@ class Cell:
     pretraining: PretrainConfig | None
     train_store: Snapshot
     test_store: Snapshot
+    learned_from: str
 
     @property
     def seed(self) -> int:
@@ -51,7 +56,14 @@ class Cell:
 
     @cached_property
     def digest(self) -> str:
-        """Hex sha256 of all that its figures follow from: settings, seed, protocol, weights and the samples' shards."""
+        """Hex sha256 of all that its figures follow from: its training, its protocol and the shards it is tested on."""
+        # the content of a protocol and of a store, not their names: both may change under one name
+        protocol = None if self.protocol == OWN_SPLITS else asdict(find_protocol(self.protocol))
+        return _digest({"training": self.training_digest, "protocol": protocol, "test": _shards(self.test_store)})
+
+    @cached_property
+    def training_digest(self) -> str:
+        """The same of its model, which cells share that differ in what is tested alone."""
         settings = self.settings.model_dump(mode="json")
         encoder = settings.get("encoder")
         return _digest(
@@ -60,7 +72,7 @@ class Cell:
                 "settings": settings | ({"encoder": _content(Path(encoder))} if encoder else {}),
                 "config": self.config.model_dump(mode="json", exclude=_UNSAID | {"protocol": True}),
                 "pretraining": self.pretraining_digest,
-                **self._samples(self.train_store, self.test_store),
+                "samples": self._samples,
             }
         )
 
@@ -70,21 +82,24 @@ class Cell:
         if self.pretraining is None:
             return None
         config = self.pretraining.model_dump(mode="json", exclude=_UNSAID | {"protocol": True})
-        return _digest({"config": config, **self._samples(self.train_store)})
+        return _digest({"config": config, "samples": self._samples})
 
     def folder(self, out: Path) -> Path:
         """Where in `out` the cell is."""
         return out / "cells" / f"{self.label}-{self.digest[:12]}"
+
+    def training_folder(self, out: Path) -> Path:
+        """Where in `out` its model is."""
+        return out / "training" / f"{self.method}-seed{self.seed}-{self.training_digest[:12]}"
 
     def pretraining_folder(self, out: Path) -> Path | None:
         """Where in `out` its pre-training is."""
         digest = self.pretraining_digest
         return None if digest is None else out / "pretraining" / f"seed{self.seed}-{digest[:12]}"
 
-    def _samples(self, *stores: Snapshot) -> dict[str, Any]:
-        # the content of a protocol and of a store, not their names: both may change under one name
-        protocol = None if self.protocol == OWN_SPLITS else asdict(find_protocol(self.protocol))
-        return {"protocol": protocol, "shards": [sorted(shard.sha256 for shard in store.shards) for store in stores]}
+    @property
+    def _samples(self) -> dict[str, Any]:
+        return {"rows": self.learned_from, "shards": _shards(self.train_store)}
 
 
 def finished(cell: Cell, out: Path) -> dict[str, Any] | None:
@@ -108,14 +123,13 @@ def run_cell(cell: Cell, out: Path, progress: Progress | None = None) -> dict[st
     found = finished(cell, out)
     if found is not None:
         return found
-    folder = cell.folder(out)
+    folder, model = cell.folder(out), cell.training_folder(out)
     settings = cell.settings
     before = cell.pretraining_folder(out)
     if before is not None and cell.pretraining is not None:
         if not (before / "model.json").exists():  # written last
             pretrain(_url(cell.train_store), before, cell.pretraining, progress)
         settings = settings.model_copy(update={"encoder": before})
-    model = folder / "model"
     if not (model / "model.json").exists():
         train(_url(cell.train_store), model, get_method(cell.method), settings, cell.config, progress)
     protocol = None if cell.protocol == OWN_SPLITS else cell.protocol
@@ -128,6 +142,7 @@ def run_cell(cell: Cell, out: Path, progress: Progress | None = None) -> dict[st
         "row": cell.row,
         "protocol": cell.protocol,
         "seed": cell.seed,
+        "model": model.relative_to(out).as_posix(),
         "parameters": load_json(model / "model.json")["weights"]["parameters"],
         "levels": {n: {"dev": asdict(at.metrics), "oracle": asdict(at.oracle)} for n, at in levels.items()},
         "train_store": _named(cell.train_store),
@@ -135,6 +150,10 @@ def run_cell(cell: Cell, out: Path, progress: Progress | None = None) -> dict[st
     }
     save_json(folder / "cell.json", result)
     return result
+
+
+def _shards(store: Snapshot) -> list[str]:
+    return sorted(shard.sha256 for shard in store.shards)
 
 
 def _url(store: Snapshot) -> str:

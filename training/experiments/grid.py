@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from storage.dataset import DepthDataset
@@ -78,11 +81,9 @@ def plan(
         brought = (weights or {})[row.weights] if row.weights else None
         try:
             places = [(fold, _places(data, fold)) for fold in _folds(asked)]
+            cells += [_cell(row, fold, seed, place, brought, changes) for seed in seeds for fold, place in places]
         except _Absent as absent:
             missing[row.name] = str(absent)
-            continue
-        for seed in seeds:
-            cells += [_cell(row, fold, seed, place, brought, changes) for fold, place in places]
     return Grid(experiment, tuple(stores), tuple(seeds), sorted(cells, key=lambda c: c.seed), missing, chosen, changes)
 
 
@@ -132,20 +133,34 @@ def _cell(
         if row.pretrain is not None:
             stage = _laid(_laid(_laid(row.run, changes.get("run", {})), row.pretrain), changes.get("pretrain", {}))
             pretraining = PretrainConfig.model_validate(stage | common)
+        config = TrainConfig.model_validate(run)
         return Cell(
             row=row.name,
             method=row.method,
             protocol=protocol,
             settings=method.settings.model_validate(settings | ({"encoder": weights} if weights else {})),
-            config=TrainConfig.model_validate(run),
+            config=config,
             pretraining=pretraining,
             train_store=place[0].snapshot,
             test_store=place[1].snapshot,
+            learned_from=_learned_from(place[0].table, config),
         )
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise TrainingError(f"row {row.name}: {error.title}.{where}: {first['msg']}, got {first['input']!r}") from error
+
+
+def _learned_from(table: pa.Table, config: TrainConfig) -> str:
+    try:
+        split = split_train_dev(table, seed=config.seed, dev_share=config.dev_share, protocol=config.protocol)
+    except TrainingError as error:
+        raise _Absent(str(error)) from error
+    ids = table.column("sample_id")
+    digest = hashlib.sha256()
+    for rows in (split.train, split.dev):
+        digest.update(json.dumps(ids.take(rows).to_pylist()).encode())
+    return digest.hexdigest()
 
 
 def _laid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
