@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.store_peer import BATCH, DEPTH, IMAGE, SHARD, WORKERS, Absent, Items, Peer, encode, need
 from benchmarks.store_samples import SIZE
-from storage import depth_codec
+from storage import lz4_codec
 
 
 class Loose(Peer):
@@ -170,7 +170,7 @@ class LmdbControl(Lmdb):
     name = "LMDB, our codecs, live depth only"
 
     def pack(self, image, depth):
-        packed = b"" if not depth.any() else depth.tobytes() if self.kind == "raw" else depth_codec.encode(depth)
+        packed = b"" if not depth.any() else depth.tobytes() if self.kind == "raw" else lz4_codec.encode(depth)
         return (image.tobytes() if self.kind == "raw" else encode(image)), packed
 
     def unpack(self, image, depth, image_out, depth_out):
@@ -183,7 +183,7 @@ class LmdbControl(Lmdb):
         elif self.kind == "raw":
             depth_out[...] = np.frombuffer(depth, np.uint8).reshape(DEPTH)
         else:
-            depth_codec.decode(depth, depth_out)
+            lz4_codec.decode(depth, depth_out)
 
 
 class Lance(Peer):

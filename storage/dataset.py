@@ -146,8 +146,9 @@ class DepthDataset(Dataset[dict[str, Any]]):
         labels = batch.label.numpy()
         batch.index.numpy()[:] = numbers
         shards, rows = self._shard[numbers], self._row[numbers]
-        for number in np.unique(shards):
-            places, (reader, known) = np.flatnonzero(shards == number), self._opened(int(number))
+        order = np.argsort(shards, kind="stable")  # np.unique takes five times as long, half a picture's copy a row
+        for places in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1) if len(order) else ():
+            reader, known = self._opened(int(shards[places[0]]))
             if (reader.index.size, reader.index.depth_dtype) != (images.shape[1:3], depths.dtype):
                 raise StoreError(
                     f"{reader.file}: {reader.index.size} {reader.index.depth_dtype} in a batch of {images.shape[1:3]} "

@@ -7,35 +7,38 @@ A face's depth changes little from row to row, so the differences are near zero 
 import threading
 
 import numpy as np
-import zstandard
+from cramjam import DecompressionError, zstd
 
 from storage.errors import Damaged
 from storage.row_difference import accumulate, difference
 
-# one (de)compressor a thread: shared ones report false corruption
-_local = threading.local()
+# fresh memory costs more than to unpack a map into it
+_scratch = threading.local()
 
 
 def encode(depth: np.ndarray) -> bytes:
-    """Pack one map. depth: (H, W) uint8 or uint16 -> a zstd frame that checks its own content."""
+    """Pack one map. depth: (H, W) uint8 or uint16 -> a zstd frame."""
     little = np.ascontiguousarray(depth, dtype=depth.dtype.newbyteorder("<"))
     delta = np.empty_like(little)
     difference(little, delta)
-    if not hasattr(_local, "compressor"):
-        _local.compressor = zstandard.ZstdCompressor(level=3, write_checksum=True, write_content_size=True)
-    return bytes(_local.compressor.compress(delta.tobytes()))
+    return bytes(zstd.compress(delta.data.cast("B"), level=3))
 
 
 def decode(packed: bytes | memoryview, out: np.ndarray) -> None:
     """Unpack one map into `out`, (H, W) uint8 or uint16; raises Damaged."""
-    if not hasattr(_local, "decompressor"):
-        _local.decompressor = zstandard.ZstdDecompressor()
+    delta = _room(out)
     try:
-        # never trust a frame about its size before memory is taken for it
-        if zstandard.frame_content_size(packed) != out.nbytes:
-            raise Damaged(f"packed depth is not of {out.shape} {out.dtype}")
-        raw = _local.decompressor.decompress(packed)
-    except zstandard.ZstdError as error:
-        raise Damaged(f"packed depth does not decompress: {error}") from error
-    delta = np.frombuffer(raw, dtype=out.dtype.newbyteorder("<")).reshape(out.shape)
+        found = zstd.decompress_into(packed, delta.data.cast("B"))
+    except DecompressionError as error:
+        raise Damaged(f"packed depth is not of {out.shape} {out.dtype}: {error}") from error
+    if found != out.nbytes:
+        raise Damaged(f"packed depth of {found} bytes, expected {out.shape} {out.dtype}")
     accumulate(delta, out)
+
+
+def _room(out: np.ndarray) -> np.ndarray:
+    """Memory of this thread for a map like `out`, little-endian."""
+    kept: np.ndarray | None = getattr(_scratch, "delta", None)
+    if kept is None or kept.shape != out.shape or kept.dtype != out.dtype:
+        kept = _scratch.delta = np.empty(out.shape, out.dtype.newbyteorder("<"))
+    return kept

@@ -130,10 +130,11 @@ class ShardReader:
             yield data
 
     def _rows(self, indices: Sequence[int] | np.ndarray) -> list[int]:
-        rows = np.asarray(indices, dtype=np.int64).tolist()
-        if rows and not -len(self) <= min(rows) <= max(rows) < len(self):
-            raise IndexError(f"{self.file}: rows {min(rows)} to {max(rows)} of a shard of {len(self)}")
-        return [i % len(self) for i in rows]
+        rows = np.asarray(indices, dtype=np.int64)
+        if rows.size and not -len(self) <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"{self.file}: rows {rows.min()} to {rows.max()} of a shard of {len(self)}")
+        found: list[int] = np.where(rows < 0, rows + len(self), rows).tolist()
+        return found
 
     def check(self, *, decode: bool = True) -> None:
         """Read everything back: raises Damaged unless every row is intact and keeps the invariants of the schema.

@@ -31,14 +31,16 @@ def test_a_face_takes_less_than_a_fifth_of_its_bytes():
     assert len(encode(depth)) < depth.nbytes / 5
 
 
-def test_damage_and_forged_sizes_are_noticed():
+def test_what_is_no_frame_of_the_map_is_refused():
     depth = depth_map(np.random.default_rng(0), 64)
     packed = encode(depth)
-    for bad in (b"", b"junk", packed[:-1], packed[:-5] + b"12345", packed[:40] + b"\0" + packed[41:]):
+    for bad in (b"", b"junk", packed[:-1], packed[: len(packed) // 2], b"\xff" + packed[1:]):
         with pytest.raises(Damaged):
             decode(bad, np.empty_like(depth))
-    with pytest.raises(Damaged, match="not of"):
+    with pytest.raises(Damaged, match="expected"):
         decode(packed, np.empty((64, 65), np.uint8))
+    with pytest.raises(Damaged, match="not of"):
+        decode(packed, np.empty((64, 63), np.uint8))
 
 
 def test_threads_do_not_disturb_each_other():

@@ -68,7 +68,7 @@ def test_both_formats_give_the_same_samples(tmp_path, image):
 def test_defaults_are_raw_in_hdf5_and_jpeg_in_parquet():
     assert (StoreConfig().image_codec, StoreConfig().depth_codec) == ("raw", "lz4")
     assert StoreConfig(format="parquet").image_codec == "jpeg"
-    assert StoreConfig(image="jpeg").depth_codec == "packed"
+    assert StoreConfig(image="jpeg").depth_codec == "lz4"
     with pytest.raises(ValueError, match="colour"):
         StoreConfig(colour=1)
 
