@@ -1,5 +1,6 @@
 """What a store can serve: every protocol with how many samples of each of its parts are there."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,12 @@ COLUMNS = [
 def survey_protocols(store: str, wanted: list[Protocol] | None = None, seed: int = 0) -> list[dict[str, Any]]:
     """One entry a protocol (all the published ones by default): counts of live and spoof samples, what is missing."""
     columns = Columns(open_snapshot(store).columns(COLUMNS))
-    label = columns.table.column("label").to_numpy()
-    return [_entry(protocol, protocol.survey(columns, seed=seed), label) for protocol in wanted or protocols().values()]
+    label, there = columns.table.column("label").to_numpy(), set(columns.encoded("dataset")[0])
+    return [
+        _entry(protocol, protocol.survey(columns, seed=seed), label)
+        | {"absent": [name for name in protocol.datasets if name not in there]}
+        for protocol in wanted or protocols().values()
+    ]
 
 
 def show_protocols(entries: list[dict[str, Any]], console: Console) -> None:
@@ -46,13 +51,20 @@ def show_protocols(entries: list[dict[str, Any]], console: Console) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     lacking: dict[tuple[str, ...], list[str]] = {}  # what is missing -> the protocols that miss it
+    elsewhere: Counter[str] = Counter()  # family -> protocols of which the store has no dataset
     for entry in entries:
-        if entry["missing"]:
+        if not entry["missing"]:
+            for note in entry["notes"]:
+                say(f"{entry['name']}: {note}")
+        elif entry["absent"] == entry["datasets"]:
+            elsewhere[entry["name"].partition(".")[0]] += 1
+        else:
             lacking.setdefault(tuple(entry["missing"]), []).append(entry["name"])
-        for note in entry["notes"] if not entry["missing"] else ():
-            say(f"{entry['name']}: {note}")
     for missing, names in lacking.items():
         say(f"not to be served here: {', '.join(names)}. {'; '.join(missing)}")
+    if elsewhere:
+        families = [family if count == 1 else f"{family} ({count} folds)" for family, count in elsewhere.items()]
+        say(f"of datasets that are not in this store: {', '.join(families)}")
 
 
 def _entry(protocol: Protocol, selection: Selection, label: np.ndarray) -> dict[str, Any]:

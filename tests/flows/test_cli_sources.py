@@ -130,7 +130,12 @@ def test_protocols_says_which_a_store_serves_and_what_the_others_lack(call, stor
     assert found["casia-replay.casia-to-replay"]["missing"] == ["test: no samples of replay-attack"]
     _, out, _ = call("protocols", store)
     assert "casia-fasd" in out
-    assert "not to be served here: casia-replay.casia-to-replay. test: no samples of replay-attack" in out
+    assert "not to be served here: casia-replay.casia-to-replay. test: no samples of replay-attack\n" in out
+    assert "not to be served here: casia-replay.replay-to-casia. train: no samples of replay-attack\n" in out
+    (elsewhere,) = (line for line in out.splitlines() if line.startswith("of datasets that are not in this store: "))
+    assert "oulu-npu-1, " in elsewhere
+    assert "oulu-npu-3 (6 folds), " in elsewhere
+    assert out.count("oulu-npu-3") == 1
 
 
 def test_protocols_lists_the_names_without_a_store_and_takes_a_file(call, tmp_path, store):

@@ -112,6 +112,8 @@ class Protocol:
             rows[part] = np.flatnonzero(mask)
             counts = np.bincount(label[rows[part]], minlength=2)
             none = [f"no {word} samples" for word, count in zip(LABELS, counts, strict=False) if not count]
+            if part == "dev" and isinstance(self.dev, float) and missing["train"]:
+                none = []  # it would be carved from what is missing already
             missing[part] = tuple(lacks[part] or none)
         return Selection(self.name, rows["train"], rows["dev"], rows["test"], rule, tuple(notes), missing)
 
