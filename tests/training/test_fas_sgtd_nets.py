@@ -11,11 +11,7 @@ from training.errors import TrainingError
 from training.methods import parameters
 from training.methods.fas_sgtd import SGTDNetwork
 from training.methods.fas_sgtd_nets import Backbone, ConvGRUCell, ResidualGradientBlock, ShortTermBlock, sobel
-from training.methods.fas_sgtd_single import (
-    SingleFrame,
-    ellipse,
-    masked_depth,
-)
+from training.methods.fas_sgtd_single import SingleFrame
 
 THIN = {"width": 0.0625}
 ACROSS = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])  # Sobel's horizontal derivative
@@ -176,18 +172,6 @@ def test_mixed_clips_are_right_for_one_clip_alone():
 
 
 # score ------------------------------------------------------------------------
-
-
-def test_depth_of_a_face_is_its_mean_in_the_mask():
-    depth = torch.zeros(2, 3, 1, 32, 32)
-    depth[0, :, :, 8:24, 8:24] = 0.5
-    depth[1] = 7.0  # beyond what a depth can be
-    mask = torch.zeros(2, 3, 1, 32, 32, dtype=torch.bool)
-    mask[..., 8:24, 8:24] = True
-    assert masked_depth(depth, mask).tolist() == [0.5, 1.0]
-    inside = ellipse(32, torch.device("cpu"))
-    assert inside.float().mean().item() == pytest.approx(np.pi * 0.36 * 0.46, rel=0.02)
-    assert torch.equal(inside, inside.flip(0))
 
 
 def test_score_rises_with_depth_and_with_the_live_logit():

@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.methods import Network
 from training.methods.convolution import convolution, fold_central_differences
+from training.methods.face_mask import DepthNetwork, FaceMask
 from training.methods.one_network import DepthLearner, DepthSettings, OneNetworkMethod
 
 STEM = 64
@@ -38,15 +38,23 @@ class SpatialAttention(nn.Module):
         return x * torch.sigmoid(self.conv(seen))
 
 
-class CDCNet(Network):
+class CDCNet(DepthNetwork):
     """An image to its pseudo-depth, 32 x 32, not bounded above.
 
     width: all channels times this; 1 is the paper's. theta: share of central differences, 0 for none.
     """
 
-    def __init__(self, depth_size: int = 32, width: float = 1.0, theta: float = 0.7, *, searched: bool = False) -> None:
+    def __init__(
+        self,
+        depth_size: int = 32,
+        width: float = 1.0,
+        theta: float = 0.7,
+        mask: FaceMask = "whole",
+        *,
+        searched: bool = False,
+    ) -> None:
         super().__init__()
-        self.depth_size = depth_size
+        self.depth_size, self.mask = depth_size, mask
         stem, level = _scaled(STEM, width), _scaled(LEVEL, width)
         self.stem = _block((3, stem), theta)
         inputs, levels = stem, []
@@ -76,10 +84,6 @@ class CDCNet(Network):
         fold_central_differences(self)
         return self
 
-    def score(self, output: Tensor) -> Tensor:
-        """Mean depth; the published code divides by the area of a face mask, which a product does not have."""
-        return output.mean(dim=(1, 2, 3)).clamp(max=1)
-
 
 class CDCNConfig(DepthSettings):
     """Settings of both; schedule, rate and losses are the published code's."""
@@ -104,7 +108,7 @@ class CDCN(OneNetworkMethod[CDCNConfig]):
     }
     networks = CDCNet
     learners = DepthLearner
-    shaped_by = ("depth_size", "width", "theta")
+    shaped_by = ("depth_size", "width", "theta", "mask")
 
 
 class CDCNPlusPlus(CDCN):

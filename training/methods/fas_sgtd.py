@@ -25,9 +25,9 @@ from training.batch import Batch
 from training.checkpoint import load_model
 from training.errors import TrainingError
 from training.methods import Learner, Method, Moment, Network, Objective, Settings, Targets
+from training.methods.face_mask import FaceMask, face_mask, masked_depth
 from training.methods.fas_sgtd_nets import Backbone, Block, ConvGRUCell, Gradient, TemporalModule
 from training.methods.fas_sgtd_single import (
-    FaceMask,
     Rule,
     SGTDSingle,
     SGTDSingleConfig,
@@ -36,8 +36,6 @@ from training.methods.fas_sgtd_single import (
     depth_errors,
     depth_terms,
     draws_zeros,
-    face_mask,
-    masked_depth,
     open_relu,
     optimiser,
 )

@@ -20,13 +20,12 @@ from training.batch import Batch
 from training.errors import TrainingError
 from training.methods import Learner, Method, Moment, Network, Objective, Settings, Targets
 from training.methods.depth_loss import contrastive_depth_loss
+from training.methods.face_mask import MASKS, DepthNetwork, FaceMask, face_mask
 from training.methods.fas_sgtd_nets import Backbone, Gradient
 from training.methods.one_network import DRAWS_NOTHING, PATIENCE
 from training.methods.resnet import he_init
 
 Rule = Literal["adadelta", "adam"]
-FaceMask = Literal["ellipse", "stored"]
-AXES = (0.36, 0.46)  # of the ellipse, shares of the crop's side
 
 
 class SGTDSingleConfig(Settings):
@@ -52,11 +51,7 @@ class SGTDSingleConfig(Settings):
         description="of depth losses over pixels and kernels: sum as in equations 5 and 6; mean as released, there "
         "with contrast 0.5 in stage 1 and 1 in stage 2",
     )
-    mask: FaceMask = Field(
-        default="ellipse",
-        description="where depth counts for the score: an ellipse, which needs nothing, or the store's masks as in the "
-        "paper, which a store built with depth.spoof_mask has",
-    )
+    mask: FaceMask = Field(default="ellipse", description=MASKS + "; the paper has the last")
     depth: Literal["any", "real", "generated"] = Field(
         default="any", description="refuse a store whose live depth is not all measured (real) or all generated"
     )
@@ -75,38 +70,6 @@ def depth_terms(
     if contrast > 0:
         terms["contrast"] = weight * contrast * contrasts * contrastive_depth_loss(depth, target)
     return terms
-
-
-def ellipse(side: int, device: torch.device) -> Tensor:
-    """(side, side) bool: where a face is expected in a crop."""
-    at = (torch.arange(side, device=device) + 0.5) / side - 0.5
-    return (at / AXES[0]).square()[None, :] + (at / AXES[1]).square()[:, None] <= 1
-
-
-def masked_depth(depth: Tensor, mask: Tensor) -> Tensor:
-    """Mean depth of the face in all maps of a sample (the second part of equation 11), in [0, 1].
-
-    depth: (B, ..., S, S), cut to [0, 1]; mask: bool, of that shape or one that spreads to it -> (B,).
-    """
-    weight = mask.to(depth.dtype).expand_as(depth).flatten(1)
-    return (depth.clamp(0, 1).flatten(1) * weight).sum(dim=1) / weight.sum(dim=1)
-
-
-def face_mask(kind: FaceMask, output: Tensor, stored: Tensor | None) -> Tensor:
-    """Where depth counts: the ellipse, or the stored masks of a batch; raises TrainingError where one has no face."""
-    if kind == "ellipse":
-        return ellipse(output.shape[-1], output.device)
-    if stored is None:
-        raise TrainingError(
-            "this model scores with the face masks of a store, which a picture does not bring; train it with "
-            "--set settings.mask=ellipse (or settings.single.mask=ellipse) to score or export it without"
-        )
-    if not stored.flatten(1).any(dim=1).all():
-        raise TrainingError(
-            "a sample of the store has no face mask. Build it with `depth: {spoof_mask: true}`, or train with "
-            "--set settings.mask=ellipse"
-        )
-    return stored
 
 
 def open_relu(out: nn.Conv2d) -> None:
@@ -151,7 +114,7 @@ def draws_zeros(history: Sequence[Mapping[str, float]], depth: str, target: str)
     return "the backbone draws zeros for live faces too. Lower its learning rate, or start from another seed"
 
 
-class SingleFrame(Network):
+class SingleFrame(DepthNetwork):
     """The backbone with a score: mean depth of the face."""
 
     parity = 1e-4  # twelve blocks of gradients amplify rounding; measured 1e-5 after little training
@@ -166,14 +129,6 @@ class SingleFrame(Network):
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, S, S) float RGB in [0, 1] -> (B, 1, depth_size, depth_size), not negative."""
         return self.backbone.depth(self.backbone.features(image))
-
-    def score(self, output: Tensor) -> Tensor:
-        """Mean depth in the ellipse; raises TrainingError for a model that scores with stored masks."""
-        return masked_depth(output, face_mask(self.mask, output, None))
-
-    def score_batch(self, output: Tensor, batch: Batch) -> Tensor:
-        """Mean depth of the face."""
-        return masked_depth(output.double(), face_mask(self.mask, output, batch.mask))
 
 
 class SingleFrameLearner(Learner):

@@ -17,6 +17,7 @@ from training.batch import Batch
 from training.errors import TrainingError
 from training.methods import Learner, Method, Moment, Network, Objective, Settings, Targets
 from training.methods.depth_loss import contrastive_depth_loss
+from training.methods.face_mask import MASKS, FaceMask, face_mask
 from training.methods.initial import initialise
 
 DRAWS_NOTHING = 0.02  # of the live targets' mean depth: a network below it draws zeros
@@ -41,6 +42,7 @@ class DepthSettings(AdamSettings):
     depth_size: int = Field(default=224, ge=14, description="side of the map that is drawn")
     loss: Literal["mse", "l1"] = Field(default="mse", description="l1's minimum may be an empty map: most pixels are 0")
     lambda_cdl: float = Field(default=0.0, ge=0, description="weight of the contrastive depth loss beside it")
+    mask: FaceMask = Field(default="whole", description=MASKS)
 
 
 S = TypeVar("S", bound=AdamSettings)
@@ -89,6 +91,7 @@ class DepthLearner(OneNetworkLearner[DepthSettings]):
                 f"pictures of {batch.image.shape[-1]} px give maps of {drawn.shape[-1]} px, the targets have "
                 f"{batch.depth.shape[-1]}: set settings.depth_size={drawn.shape[-1]}, or input_size"
             )
+        face_mask(settings.mask, drawn, batch.mask)  # lacking masks are said now, not after the first epoch
         distance = mse_loss if settings.loss == "mse" else l1_loss
         terms: dict[str, Tensor] = {settings.loss: distance(drawn, batch.depth)}
         if settings.lambda_cdl > 0:
@@ -124,8 +127,10 @@ class OneNetworkMethod(Method[S]):
         return settings.epochs
 
     def targets(self, settings: S) -> Targets:
-        """Depth where the settings have a size for it, else labels alone."""
-        return Targets(depth_size=settings.depth_size if isinstance(settings, DepthSettings) else None)
+        """Depth where the settings have a size for it, with masks if they are the store's; else labels alone."""
+        if not isinstance(settings, DepthSettings):
+            return Targets()
+        return Targets(depth_size=settings.depth_size, mask=settings.mask == "stored")
 
     def network_arguments(self, settings: S) -> dict[str, Any]:
         """The settings that shape it."""

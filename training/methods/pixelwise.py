@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from training.methods import Network
+from training.methods.face_mask import DepthNetwork, FaceMask
 from training.methods.one_network import AdamSettings, BinaryLearner, DepthLearner, DepthSettings, OneNetworkMethod
 
 LEVELS = 5
@@ -40,11 +41,12 @@ class Trunk(nn.Module):
         return seen
 
 
-class DepthUNet(Network):
+class DepthUNet(DepthNetwork):
     """The trunk and a way back up: an image to its pseudo-depth of the same size."""
 
-    def __init__(self, width: int = 16) -> None:
+    def __init__(self, width: int = 16, mask: FaceMask = "whole") -> None:
         super().__init__()
+        self.mask = mask
         self.trunk = Trunk(width)
         widths = [width * 2**k for k in reversed(range(LEVELS - 1))]
         self.ups = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, 2) for w in widths)
@@ -57,10 +59,6 @@ class DepthUNet(Network):
         for up, level, feature in zip(self.ups, self.levels, reversed(features), strict=True):
             y = level(torch.cat([feature, up(y)], dim=1))
         return torch.sigmoid(self.out(y))
-
-    def score(self, output: Tensor) -> Tensor:
-        """Mean depth, as in the paper."""
-        return output.mean(dim=(1, 2, 3))
 
 
 class BinaryCNN(Network):
@@ -102,7 +100,7 @@ class PixelwiseDepth(OneNetworkMethod[PixelwiseDepthConfig]):
     run = _COSINE
     networks = DepthUNet
     learners = DepthLearner
-    shaped_by = ("width",)
+    shaped_by = ("width", "mask")
 
 
 class PixelwiseBinary(OneNetworkMethod[PixelwiseBinaryConfig]):
