@@ -199,10 +199,12 @@ def face_mesh_path():
     """From a 640x480 JPEG to a stored pair, with the default detector and aligner, a face at a time."""
     from storage.codecs import encode
     from storage.config import StoreConfig
-    from tasks.align import AlignConfig, align, load_aligner
+    from tasks.align import AlignConfig, align
+    from tasks.aligners import load_aligner
     from tasks.augment import ViewConfig, view_affine
     from tasks.depth import DepthConfig, depth_map
-    from tasks.detect import DetectConfig, load_detector
+    from tasks.detect import DetectConfig
+    from tasks.detectors import load_detector
     from tasks.warp import affine_scale, apply_affine, warp
 
     stream, _ = photograph()

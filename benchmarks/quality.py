@@ -31,10 +31,12 @@ from PIL import Image, ImageDraw
 
 from simulation.layout import truth_path
 from storage.quality_sheet import depth_lines
-from tasks.align import AlignConfig, Aligner, align, load_aligner
+from tasks.align import AlignConfig, Aligner, align
+from tasks.aligners import load_aligner
 from tasks.augment import ViewConfig, view_affine
 from tasks.depth import DepthConfig, depth_map
-from tasks.detect import DetectConfig, Detector, choose_face, load_detector
+from tasks.detect import DetectConfig, Detector, choose_face
+from tasks.detectors import load_detector
 from tasks.quality import Quality, QualityConfig, judge
 from tasks.warp import apply_affine, warp
 

@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import av
 import numpy as np
 
-from tasks.detect import DetectConfig, choose_face, load_detector
+from tasks.detect import DetectConfig, choose_face
+from tasks.detectors import load_detector
 from tasks.follow import follow, overlap
 from tasks.frames import ReadConfig
 from tasks.read import read_frames

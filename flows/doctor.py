@@ -79,14 +79,16 @@ def _packages() -> Iterator[Check]:
 
 
 def _detector(settings: Settings) -> Check:
-    from tasks.detect import DetectConfig, load_detector
+    from tasks.detect import DetectConfig
+    from tasks.detectors import load_detector
 
     detector = load_detector(DetectConfig(weights=settings.detector_weights))
     return Check("ok", "detector", f"{detector.name}, weights {detector.weights_sha256[:12]}")
 
 
 def _aligner(settings: Settings, name: Literal["facemesh", "prnet"]) -> Check:
-    from tasks.align import AlignConfig, load_aligner
+    from tasks.align import AlignConfig
+    from tasks.aligners import load_aligner
 
     config = AlignConfig(aligner=name, face_landmarker=settings.face_landmarker, prnet_weights=settings.prnet_weights)
     aligner = load_aligner(config)

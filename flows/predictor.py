@@ -18,7 +18,8 @@ from liveness.errors import ModelError
 from liveness.model import LivenessModel, Precision
 from liveness.sharpness import sharpness
 from tasks.augment import ViewConfig, view_affine, view_rng
-from tasks.detect import DetectConfig, Faces, choose_face, load_detector
+from tasks.detect import DetectConfig, Faces, choose_face
+from tasks.detectors import load_detector
 from tasks.read import Frame
 from tasks.warp import warp
 

@@ -15,7 +15,8 @@ from prnet.train.augment import plain_crop
 from prnet.train.evaluate import Figures, Predict, evaluate, network_predicts
 from prnet.train.faces import Face, Faces, face_square
 from prnet.train.uv_grid import UVGrid
-from tasks.align import AlignConfig, align, load_aligner
+from tasks.align import AlignConfig, align
+from tasks.aligners import load_aligner
 from tasks.aligners.prnet import load_network
 from tasks.errors import BuildError
 from tasks.warp import apply_affine

@@ -17,8 +17,7 @@ from torch import Tensor
 from prnet.errors import WeightsError
 from prnet.network import Resfcn256
 from prnet.tf_bundle import Bundle, bundle_prefix
-from prnet.uv import UVLayout
-from prnet.weights_file import fill, write_weights
+from prnet.weights_file import fill, read_layout, write_weights
 
 SCOPE = "resfcn256/"
 LEAVES = ("weights", "gamma", "beta", "moving_mean", "moving_variance")
@@ -92,7 +91,7 @@ def import_checkpoint(
     given by `names`, ours -> theirs. `uv`: PRNet's `Data/uv-data` folder. Raises WeightsError, naming file and tensor,
     for what is missing, extra, damaged, short or of another architecture; `out` is not written then.
     """
-    source, layout = Path(source), UVLayout.load(uv)
+    source, layout = Path(source), read_layout(uv)
     prefix = bundle_prefix(source)
     if prefix is not None:
         bundle = Bundle(prefix)

@@ -60,20 +60,6 @@ class UVLayout:
             )
         return cls(len(mask), np.flatnonzero(inside), triangles, number[places[:, 1], places[:, 0]])
 
-    @classmethod
-    def load(cls, path: str | Path) -> UVLayout:
-        """Layout from a `uv-data` folder as PRNet ships it, or from weights written by `import_checkpoint`.
-
-        A folder needs `uv_kpt_ind.txt` and `uv_face_mask.png` or `face_ind.txt` (both must agree when both are there).
-        Raises WeightsError if files are missing or do not fit.
-        """
-        path = Path(path)
-        if path.is_dir():
-            return _from_folder(path)
-        from prnet.weights_file import read_weights
-
-        return read_weights(path).layout
-
     def mask(self) -> NDArray[np.uint8]:
         """(S,S) uint8: 255 where a vertex is."""
         mask = np.zeros(self.size * self.size, np.uint8)
@@ -98,7 +84,12 @@ def _triangles(number: NDArray[np.int64]) -> NDArray[np.int32]:
     return triangles[(triangles > 0).all(1)].astype(np.int32)
 
 
-def _from_folder(folder: Path) -> UVLayout:
+def read_uv_data(folder: Path) -> UVLayout:
+    """Layout from a `uv-data` folder as PRNet ships it.
+
+    It needs `uv_kpt_ind.txt` and `uv_face_mask.png` or `face_ind.txt` (both must agree when both are there). Raises
+    WeightsError if files are missing or do not fit.
+    """
     masks = {}
     if (folder / MASK).is_file():
         from PIL import Image

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from prnet.errors import WeightsError
 from prnet.network import Resfcn256
-from prnet.uv import PREFIX, UVLayout
+from prnet.uv import PREFIX, UVLayout, read_uv_data
 
 FORMAT = "pseudodepth-prnet-1"
 # one key, so that the bytes of a file do not depend on the order of a hash table
@@ -128,3 +128,9 @@ def read_weights(path: str | Path) -> Weights:
     with path.open("rb") as raw:
         sha256 = hashlib.file_digest(raw, "sha256").hexdigest()
     return Weights(network.eval(), layout, about, sha256)
+
+
+def read_layout(path: str | Path) -> UVLayout:
+    """The UV layout of a `uv-data` folder as PRNet ships it, or of a weights file; raises WeightsError."""
+    path = Path(path)
+    return read_uv_data(path) if path.is_dir() else read_weights(path).layout

@@ -14,8 +14,10 @@ from simulation.matte import person_matte
 from simulation.packaged import HINTS, Polygon
 from simulation.skin import skin_matte
 from simulation.surface import EYES, FACE_WIDTH, INNER_LIPS, Surface, build_surface
-from tasks.align import AlignConfig, Aligner, align, load_aligner
-from tasks.detect import DetectConfig, Detector, choose_face, load_detector
+from tasks.align import AlignConfig, Aligner, align
+from tasks.aligners import load_aligner
+from tasks.detect import DetectConfig, Detector, choose_face
+from tasks.detectors import load_detector
 from tasks.errors import MediumError
 from tasks.read import ReadConfig, read_frames
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.aligners import ALIGNERS
 from tasks.errors import BuildError
 from tasks.warp import Affine, affine_scale, apply_affine, invert_affine, warp
 
@@ -117,14 +116,6 @@ class Aligner(Protocol):
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Crops (B, S, S, 3) uint8 RGB -> vertices (B, V, 3) float32 in crop px (z as above), confidence (B,)."""
         ...
-
-
-def load_aligner(config: AlignConfig) -> Aligner:
-    """The configured aligner with its weights loaded; BuildError or WeightsError if they are missing."""
-    name = config.aligner
-    if name == "auto":
-        name = "prnet" if config.prnet_weights is not None else "facemesh"
-    return ALIGNERS[name](config)
 
 
 def align(

@@ -10,10 +10,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from storage.config import StoreConfig
-from tasks.align import AlignConfig, Aligner, load_aligner
+from tasks.align import AlignConfig, Aligner
+from tasks.aligners import load_aligner
 from tasks.augment import ViewConfig
 from tasks.depth import DepthConfig
-from tasks.detect import DetectConfig, Detector, load_detector
+from tasks.detect import DetectConfig, Detector
+from tasks.detectors import load_detector
 from tasks.errors import BuildError
 from tasks.quality import QualityConfig
 from tasks.read import ReadConfig

@@ -15,9 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.detectors import DETECTORS
-from tasks.errors import BuildError
-
 # Pixels of one batch. On one core batches gain nothing (160x160: 1.38 ms an image in ones or twelves) and larger ones
 # leave the caches (640x480: 15 ms in ones, 20 ms in eights) and cost memory.
 BATCH_PIXELS = 640 * 480
@@ -88,13 +85,6 @@ class Detector(Protocol):
     def __call__(self, images: Sequence[NDArray[np.uint8]]) -> list[Faces]:
         """Images (H, W, 3) uint8 RGB of any sizes -> one `Faces` an image; images of equal size share a batch."""
         ...
-
-
-def load_detector(config: DetectConfig) -> Detector:
-    """The configured detector with its weights loaded; BuildError if they are missing or damaged."""
-    if config.detector == "given":
-        raise BuildError("detector 'given' takes the boxes of the dataset: there is no detector to load")
-    return DETECTORS[config.detector](config)
 
 
 def choose_face(faces: Faces, given_box: ArrayLike | None, config: DetectConfig) -> int | None:

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prnet.train.faces import Face, window_affine, window_side
-from tasks.align import AlignConfig, Aligner, align, load_aligner
+from tasks.align import AlignConfig, Aligner, align
+from tasks.aligners import load_aligner
 from tasks.aligners.facemesh import EYE_LEFT_OUTER, EYE_RIGHT_OUTER, canonical_face
-from tasks.detect import DetectConfig, Detector, choose_face, load_detector
+from tasks.detect import DetectConfig, Detector, choose_face
+from tasks.detectors import load_detector
 from tasks.errors import MediumError
 from tasks.read import ReadConfig, read_frames
 from tasks.warp import apply_affine, warp

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from storage.dataset import DepthDataset
 from training import metrics
-from training.methods import Method
+from training.methods import Method, Targets
 from training.splits import Split
-
-if TYPE_CHECKING:
-    from training.train import Run
 
 
 def lineage(data: DepthDataset, split: Split) -> dict[str, Any]:
@@ -30,23 +27,30 @@ def lineage(data: DepthDataset, split: Split) -> dict[str, Any]:
     }
 
 
-def model_card(method: Method[Any], arguments: dict[str, Any], run: Run, scores: metrics.Scores) -> dict[str, Any]:
+def model_card(
+    method: Method[Any],
+    arguments: dict[str, Any],
+    data: DepthDataset,
+    targets: Targets,
+    input_size: int,
+    scores: metrics.Scores,
+) -> dict[str, Any]:
     """What model.json says of input, output and thresholds (scores: of dev); all but where it came from."""
     threshold = metrics.eer_threshold(scores)
     return {
         "method": method.name,
         "network": arguments,
         "input": {
-            "size": run.config.input_size,
+            "size": input_size,
             "colour": "RGB",
             "layout": "NCHW",
             "range": [0, 1],
             "mean": [0, 0, 0],
             "std": [1, 1, 1],
-            "frames": run.feed.targets.frames,
-            "interval": run.feed.targets.interval,
-            "mask": run.feed.targets.depth_size if run.feed.targets.mask else None,  # side of the masks it scores with
-            "crop": run.data.snapshot.config,  # the store's build settings: detector, margin, size, ...
+            "frames": targets.frames,
+            "interval": targets.interval,
+            "mask": targets.depth_size if targets.mask else None,  # side of the masks it scores with
+            "crop": data.snapshot.config,  # the store's build settings: detector, margin, size, ...
         },
         "output": {"name": "score", "meaning": "higher = more live", "positive_class": "live"},
         "threshold": {

@@ -18,11 +18,12 @@ from torch.nn import functional
 from storage.batch import Batch as StoredBatch
 from storage.dataset import DepthDataset
 from storage.loader import ring_batches
-from training.augment import AugmentConfig, Recipe, apply, move_depth, recipe
+from training.augment import AugmentConfig, apply, move_depth, recipe
 from training.batch import Batch
 from training.clips import clips_by_row
 from training.errors import TrainingError
 from training.methods import Targets
+from training.recipe import Recipe
 from training.splits import BalancedSampler, Rows
 
 T = TypeVar("T")

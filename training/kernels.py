@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from training.augment import Floats, Recipe
+from training.recipe import Floats, Recipe
 
 
 def render(images: NDArray[np.uint8], plan: Recipe) -> Floats:

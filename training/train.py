@@ -173,7 +173,7 @@ def _work(fabric: Fabric, job: _Job, progress: Progress | None) -> None:
     scores = score_rows("dev", training.kept, feed, split.dev)
     more = extra.after(run) if extra else {}
     save_json(out / "history.json", position.history)
-    card = model_card(method, arguments, run, scores) | more | lineage(data, split)
+    card = model_card(method, arguments, data, feed.targets, config.input_size, scores) | more | lineage(data, split)
     save_model(out, training.kept, card | {"training": {**learner.origin, "epoch": chosen["epoch"], **about}})
     checkpoints.finish()
 

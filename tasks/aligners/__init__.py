@@ -1,34 +1,16 @@
-"""The aligners by name, one file each; a loader imports its module (and its runtime) only when it is called."""
+"""The aligners by name, one file each; a module (and its runtime) is imported only when its aligner is wanted."""
 
-from __future__ import annotations
+from importlib import import_module
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from tasks.align import AlignConfig, Aligner
 
-if TYPE_CHECKING:
-    from tasks.align import AlignConfig, Aligner
+_MODULES = {"facemesh": "facemesh", "prnet": "prnet", "face-alignment": "face_alignment"}
 
 
-def _facemesh(config: AlignConfig) -> Aligner:
-    from tasks.aligners import facemesh
-
-    return facemesh.load(config)
-
-
-def _prnet(config: AlignConfig) -> Aligner:
-    from tasks.aligners import prnet
-
-    return prnet.load(config)
-
-
-def _face_alignment(config: AlignConfig) -> Aligner:
-    from tasks.aligners import face_alignment
-
-    return face_alignment.load(config)
-
-
-ALIGNERS: dict[str, Callable[[AlignConfig], Aligner]] = {
-    "facemesh": _facemesh,
-    "prnet": _prnet,
-    "face-alignment": _face_alignment,
-}
+def load_aligner(config: AlignConfig) -> Aligner:
+    """The configured aligner with its weights loaded; BuildError or WeightsError if they are missing."""
+    name = config.aligner
+    if name == "auto":
+        name = "prnet" if config.prnet_weights is not None else "facemesh"
+    aligner: Aligner = import_module(f"tasks.aligners.{_MODULES[name]}").load(config)
+    return aligner

@@ -1,34 +1,20 @@
-"""The detectors by name, one file each; a loader imports its module (and its runtime) only when it is called."""
+"""The detectors by name, one file each; a module (and its runtime) is imported only when its detector is wanted."""
 
-from __future__ import annotations
+from importlib import import_module
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from tasks.detect import DetectConfig, Detector
+from tasks.errors import BuildError
 
-if TYPE_CHECKING:
-    from tasks.detect import DetectConfig, Detector
-
-
-def _retinaface(config: DetectConfig) -> Detector:
-    from tasks.detectors import retinaface
-
-    return retinaface.load(config)
-
-
-def _retinaface_resnet50(config: DetectConfig) -> Detector:
-    from tasks.detectors import retinaface_resnet50
-
-    return retinaface_resnet50.load(config)
-
-
-def _face_alignment(config: DetectConfig) -> Detector:
-    from tasks.detectors import face_alignment
-
-    return face_alignment.load(config)
-
-
-DETECTORS: dict[str, Callable[[DetectConfig], Detector]] = {
-    "retinaface": _retinaface,
-    "retinaface-resnet50": _retinaface_resnet50,
-    "face-alignment": _face_alignment,
+_MODULES = {
+    "retinaface": "retinaface",
+    "retinaface-resnet50": "retinaface_resnet50",
+    "face-alignment": "face_alignment",
 }
+
+
+def load_detector(config: DetectConfig) -> Detector:
+    """The configured detector with its weights loaded; BuildError if they are missing or damaged."""
+    if config.detector == "given":
+        raise BuildError("detector 'given' takes the boxes of the dataset: there is no detector to load")
+    detector: Detector = import_module(f"tasks.detectors.{_MODULES[config.detector]}").load(config)
+    return detector

@@ -21,7 +21,8 @@ from storage.schema import Sample
 from storage.snapshot import Store
 from storage.writer import shard_writer
 from tasks.augment import ViewConfig, view_affine, view_rng
-from tasks.detect import DetectConfig, load_detector
+from tasks.detect import DetectConfig
+from tasks.detectors import load_detector
 from tasks.errors import BuildError
 from tasks.warp import warp
 from tests.fixtures.balls import row

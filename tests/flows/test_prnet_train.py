@@ -12,7 +12,8 @@ from flows.prnet_faces import FacesConfig, is_held_out, live_pictures
 from flows.prnet_train import prnet_train
 from prnet.train.loop import TrainConfig
 from simulation.packaged import packaged_photographs
-from tasks.align import AlignConfig, align, load_aligner
+from tasks.align import AlignConfig, align
+from tasks.aligners import load_aligner
 from tasks.errors import BuildError
 from tasks.read import ReadConfig, read_frames
 

@@ -8,7 +8,8 @@ import pytest
 
 from simulation.film import AWAY, film, simulate_film
 from simulation.packaged import packaged_photographs
-from tasks.detect import DetectConfig, load_detector
+from tasks.detect import DetectConfig
+from tasks.detectors import load_detector
 from tasks.errors import BuildError
 
 RATE = 4

@@ -30,7 +30,8 @@ def test_a_stream_can_be_entered_anywhere_and_made_by_many() -> None:
 
 def test_the_mesh_is_where_the_face_is() -> None:
     """Inside the mesh's outline the picture is a face's: the aligner, which never saw the mesh, finds it there."""
-    from tasks.align import AlignConfig, align, load_aligner
+    from tasks.align import AlignConfig, align
+    from tasks.aligners import load_aligner
 
     frontal = [face for face in rendered(8, 128) if abs(face.yaw) < 35]
     assert frontal

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tasks.align import AlignConfig, load_aligner
+from tasks.align import AlignConfig
+from tasks.aligners import load_aligner
 from tasks.aligners.face_alignment import DEPTH_FILE, POINTS_FILE, peak_points, triangles68
 from tasks.errors import BuildError
 from tests.fixtures.photos import ASTRONAUT, photo

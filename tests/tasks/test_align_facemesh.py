@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.align import AlignConfig, align, load_aligner, to_image
-from tasks.aligners import facemesh
+from tasks.align import AlignConfig, align, to_image
+from tasks.aligners import facemesh, load_aligner
 from tasks.aligners.facemesh import FaceMesh, canonical_face
 from tasks.aligners.facemesh_bundle import FILE, PACKAGE, SHA256, read_bundle
-from tasks.detect import DetectConfig, load_detector
+from tasks.detect import DetectConfig
+from tasks.detectors import load_detector
 from tasks.errors import BuildError
 from tasks.warp import apply_affine, warp
 from tasks.weights import carrier_file

@@ -22,8 +22,10 @@ except ImportError:
 
 import numpy as np
 from PIL import Image
-from tasks.align import AlignConfig, align, load_aligner
-from tasks.detect import DetectConfig, choose_face, load_detector
+from tasks.align import AlignConfig, align
+from tasks.aligners import load_aligner
+from tasks.detect import DetectConfig, choose_face
+from tasks.detectors import load_detector
 
 image = np.asarray(Image.open(sys.argv[1]).convert("RGB"))
 faces = load_detector(DetectConfig())([image])[0]

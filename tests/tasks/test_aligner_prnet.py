@@ -12,7 +12,8 @@ from PIL import Image
 from prnet.errors import WeightsError
 from prnet.train.faces import face_square
 from simulation.packaged import packaged_photographs
-from tasks.align import AlignConfig, align, load_aligner
+from tasks.align import AlignConfig, align
+from tasks.aligners import load_aligner
 from tasks.aligners.prnet import sanity
 from tests.fixtures.prnet_layout import small_layout, write_slim_weights
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.detect import DetectConfig, Faces, choose_face, load_detector, suppress
+from tasks.detect import DetectConfig, Faces, choose_face, suppress
+from tasks.detectors import load_detector
 from tasks.detectors.retinaface import priors
 from tasks.errors import BuildError
 from tests.fixtures.photos import ASTRONAUT, GRACE_HOPPER, PHOTOS, photo

@@ -10,7 +10,8 @@ import shutil
 import numpy as np
 import pytest
 
-from tasks.detect import DetectConfig, load_detector
+from tasks.detect import DetectConfig
+from tasks.detectors import load_detector
 from tasks.errors import BuildError
 from tests.fixtures.onnx_model import resnet50_like
 from tests.fixtures.photos import ASTRONAUT, photo

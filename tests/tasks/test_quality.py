@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from tasks.align import FIVE_OF_68, AlignConfig, Alignment, align, load_aligner
+from tasks.align import FIVE_OF_68, AlignConfig, Alignment, align
+from tasks.aligners import load_aligner
 from tasks.aligners.face_alignment import ThreeDFAN
 from tasks.augment import ViewConfig, view_affine
-from tasks.detect import DetectConfig, load_detector
+from tasks.detect import DetectConfig
+from tasks.detectors import load_detector
 from tasks.quality import (
     AGREEMENT_LIMIT,
     LANDMARKS_LIMIT,

