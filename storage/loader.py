@@ -5,7 +5,7 @@ times the read. Checksums and the decoders of JPEG and zstd release the interpre
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -27,7 +27,7 @@ def ring_batches(
     keep: int = 1,
     threads: int | None = None,
     pin: bool | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Batches of the given item numbers, each at most `batch_size` long, in the given order.
 
     They live in `ring` buffers, which are all the memory that is ever taken. A batch is valid until `keep` more have
@@ -56,7 +56,7 @@ def _ring(
 
 def _fill(
     data: DepthDataset, batches: Iterator[np.ndarray], ring: list[Batch], keep: int, threads: int
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     free = list(ring)
     ahead: deque[tuple[Future[Batch], Batch]] = deque()
     lent: deque[Batch] = deque()

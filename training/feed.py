@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from training.recipe import Recipe
 from training.splits import BalancedSampler, Rows
 
 T = TypeVar("T")
-AHEAD = 2  # batches prepared while one trains
+AHEAD = 2  # batches that are made, by a thread each, while one is trained on
 UNKNOWN_KIND = -100  # what cross_entropy ignores
 
 
@@ -56,32 +56,40 @@ class Feed:
     ) -> Iterator[Batch]:
         """The full batches of these numbers (0, 1, ... of the sampler's sequence), augmented."""
 
-        def prepared() -> Generator[Batch]:
-            drawn: deque[tuple[Rows, NDArray[np.int64]]] = deque()
+        drawn: deque[tuple[Rows, NDArray[np.int64]]] = deque()
 
-            def wanted() -> Iterator[Rows]:
-                for number in numbers:
-                    drawn.append(sampler.draw(number * self.batch, self.batch))
-                    yield self._frames(drawn[-1][0])
+        def wanted() -> Iterator[Rows]:
+            for number in numbers:
+                drawn.append(sampler.draw(number * self.batch, self.batch))
+                yield self._frames(drawn[-1][0])
 
-            for raw in self._ring(wanted()):
-                rows, passes = drawn.popleft()
-                side = raw.image.shape[-1]
-                plan = recipe(augment, seed, passes, self.keys[rows], raw.label.numpy()[:: self.targets.frames], side)
-                yield self._batch(raw, rows, plan)
+        def jobs() -> Generator[Callable[[], Batch]]:
+            with closing(self._ring(wanted())) as ring:
+                for raw in ring:
+                    yield partial(self._augmented, raw, *drawn.popleft(), augment, seed)
 
-        return read_ahead(prepared())
+        return in_turn(jobs())
 
     def plain(self, rows: Rows) -> Iterator[Batch]:
         """Each of `rows` once, in order, as stored."""
         parts = [rows[i : i + self.batch] for i in range(0, len(rows), self.batch)]
-        return read_ahead(
-            self._batch(raw, part, None)
-            for part, raw in zip(parts, self._ring(self._frames(part) for part in parts), strict=True)
-        )
 
-    def _ring(self, rows: Iterator[Rows]) -> Iterator[StoredBatch]:
-        return ring_batches(self.data, rows, self.batch * self.targets.frames)
+        def jobs() -> Generator[Callable[[], Batch]]:
+            with closing(self._ring(self._frames(part) for part in parts)) as ring:
+                for part, raw in zip(parts, ring, strict=True):
+                    yield partial(self._batch, raw, part, None)
+
+        return in_turn(jobs())
+
+    def _ring(self, rows: Iterator[Rows]) -> Generator[StoredBatch]:
+        # a buffer is in use until its batch is made, and two more are being read meanwhile
+        return ring_batches(self.data, rows, self.batch * self.targets.frames, keep=AHEAD + 1, ring=AHEAD + 3)
+
+    def _augmented(
+        self, raw: StoredBatch, rows: Rows, passes: NDArray[np.int64], augment: AugmentConfig, seed: int
+    ) -> Batch:
+        label = raw.label.numpy()[:: self.targets.frames]
+        return self._batch(raw, rows, recipe(augment, seed, passes, self.keys[rows], label, raw.image.shape[-1]))
 
     def _frames(self, rows: Rows) -> Rows:
         if self.clips is None:
@@ -130,43 +138,28 @@ def _kinds(data: DepthDataset, targets: Targets) -> NDArray[np.int64]:
     return np.array([number.get(n, UNKNOWN_KIND) if label else 0 for n, label in zip(names, labels, strict=True)])
 
 
-def read_ahead(items: Generator[T]) -> Iterator[T]:
-    """The same items, produced on a thread that stays at most AHEAD in front; its errors are raised here."""
-    ready: queue.Queue[tuple[str, Any]] = queue.Queue(AHEAD)
-    stop = threading.Event()
+def in_turn(jobs: Generator[Callable[[], T]]) -> Iterator[T]:
+    """What the jobs return, in their order, made by threads that stay AHEAD jobs in front.
 
-    def put(kind: str, value: Any) -> bool:  # noqa: ANN401 - an item or an error
-        while not stop.is_set():
-            try:
-                ready.put((kind, value), timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        with closing(items):
-            produce()
-
-    def produce() -> None:
+    An error is raised in its job's place. A job is asked for when all but AHEAD of those before it are done. Closing
+    the iterator (or leaving its loop) ends the threads.
+    """
+    made: deque[Future[T]] = deque()
+    ended = False
+    with closing(jobs), ThreadPoolExecutor(AHEAD, thread_name_prefix="feed") as pool:
         try:
-            for item in items:
-                if not put("item", item):
+            while True:
+                while not ended and len(made) <= AHEAD:
+                    try:
+                        made.append(pool.submit(next(jobs)))
+                    except StopIteration:
+                        ended = True
+                    except Exception as error:  # raised where its job would be, after those before it
+                        ended = True
+                        made.append(Future())
+                        made[-1].set_exception(error)
+                if not made:
                     return
-            put("end", None)
-        except BaseException as error:  # handed over, not swallowed: the reader of the queue raises it
-            put("error", error)
-
-    thread = threading.Thread(target=work, name="read-ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, value = ready.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
-    finally:
-        stop.set()
-        thread.join()
+                yield made.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)

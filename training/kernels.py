@@ -33,64 +33,85 @@ def move(maps: Floats, plan: Recipe) -> Floats:
 
 
 @numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
+def _between(value: np.float32, low: np.float32, high: np.float32) -> np.float32:
+    return min(max(value, low), high)
+
+
+@numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
 def _warp_maps(maps: Floats, source: Floats, wanted: NDArray[np.bool_], out: Floats) -> None:
     n, h, w = maps.shape
+    zero, one = np.float32(0), np.float32(1)
+    edged = np.zeros((h + 2, w + 2), np.float32)  # a rim of zeros instead of a question at every pixel
+    flat = edged.reshape(-1)
     for b in range(n):
         if not wanted[b]:
             continue
-        a = source[b]
+        edged[1:-1, 1:-1] = maps[b]
+        (xx, xy, x0), (yx, yy, y0) = source[b]
         for y in range(h):
             for x in range(w):
-                sx, sy = a[0, 0] * x + a[0, 1] * y + a[0, 2], a[1, 0] * x + a[1, 1] * y + a[1, 2]
-                left, top = math.floor(sx), math.floor(sy)
+                u, v = np.float32(x), np.float32(y)
+                sx = _between(xx * u + xy * v + x0 + one, zero, np.float32(w + 1))
+                sy = _between(yx * u + yy * v + y0 + one, zero, np.float32(h + 1))
+                left, top = min(int(sx), w), min(int(sy), h)
                 fx, fy = sx - np.float32(left), sy - np.float32(top)
-                value = np.float32(0)
-                for dy in range(2):
-                    for dx in range(2):
-                        if 0 <= top + dy < h and 0 <= left + dx < w:
-                            weight = (fx if dx else 1 - fx) * (fy if dy else 1 - fy)
-                            value += weight * maps[b, top + dy, left + dx]
-                out[b, y, x] = value
+                here = np.uint64(top * (w + 2) + left)  # unsigned: no test for an index from the end
+                below = here + np.uint64(w + 2)
+                up, low = flat[here], flat[below]
+                up += fx * (flat[here + np.uint64(1)] - up)
+                low += fx * (flat[below + np.uint64(1)] - low)
+                out[b, y, x] = up + fy * (low - up)
 
 
 @numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
 def _tint(images: NDArray[np.uint8], colour: Floats, out: Floats) -> None:
-    n, h, w, _ = images.shape
-    for b in range(n):
-        m = colour[b]
-        for y in range(h):
-            for x in range(w):
-                red = np.float32(images[b, y, x, 0])
-                green = np.float32(images[b, y, x, 1])
-                blue = np.float32(images[b, y, x, 2])
-                for c in range(3):
-                    value = m[c, 0] * red + m[c, 1] * green + m[c, 2] * blue + m[c, 3]
-                    out[b, y, x, c] = min(max(value, np.float32(0)), np.float32(1))
+    for b in range(len(images)):
+        _tint_one(images[b], colour[b], np.float32(0), np.float32(1), out[b])
+
+
+@numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
+def _tint_one(image: NDArray[np.uint8], m: Floats, low: np.float32, high: np.float32, out: Floats) -> None:
+    h, w, _ = image.shape
+    # read once: the compiler cannot know that `out` is not where they stand (107 us a sample became 70)
+    m00, m01, m02, m03 = m[0]
+    m10, m11, m12, m13 = m[1]
+    m20, m21, m22, m23 = m[2]
+    for y in range(h):
+        for x in range(w):
+            red, green, blue = np.float32(image[y, x, 0]), np.float32(image[y, x, 1]), np.float32(image[y, x, 2])
+            out[y, x, 0] = _between(m00 * red + m01 * green + m02 * blue + m03, low, high)
+            out[y, x, 1] = _between(m10 * red + m11 * green + m12 * blue + m13, low, high)
+            out[y, x, 2] = _between(m20 * red + m21 * green + m22 * blue + m23, low, high)
 
 
 @numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
 def _warp(images: NDArray[np.uint8], colour: Floats, source: Floats, out: Floats) -> None:
     n, h, w, _ = images.shape
-    one = np.float32(1)
+    zero, one, far = np.float32(0), np.float32(1), np.float32(1e6)
+    # Colour first: both are linear, so the result is the same, and bytes become floats once instead of four times. With
+    # four places a pixel its channels are loaded together (720 us a sample became 360).
+    tinted = np.empty((h, w, 4), np.float32)
+    flat = tinted.reshape(-1)
     for b in range(n):
-        m, a = colour[b], source[b]
+        _tint_one(images[b], colour[b], -far, far, tinted)
+        (xx, xy, x0), (yx, yy, y0) = source[b]
         for y in range(h):
             for x in range(w):
+                u, v = np.float32(x), np.float32(y)  # an integer times a float32 would be a float64
                 # outside, the border's pixels go on
-                sx = min(max(a[0, 0] * x + a[0, 1] * y + a[0, 2], np.float32(0)), np.float32(w - 1))
-                sy = min(max(a[1, 0] * x + a[1, 1] * y + a[1, 2], np.float32(0)), np.float32(h - 1))
+                sx = _between(xx * u + xy * v + x0, zero, np.float32(w - 1))
+                sy = _between(yx * u + yy * v + y0, zero, np.float32(h - 1))
                 left, top = int(sx), int(sy)
-                right, bottom = min(left + 1, w - 1), min(top + 1, h - 1)
                 fx, fy = sx - np.float32(left), sy - np.float32(top)
-                w00, w01, w10, w11 = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
-                p00, p01 = images[b, top, left], images[b, top, right]
-                p10, p11 = images[b, bottom, left], images[b, bottom, right]
-                red = w00 * p00[0] + w01 * p01[0] + w10 * p10[0] + w11 * p11[0]
-                green = w00 * p00[1] + w01 * p01[1] + w10 * p10[1] + w11 * p11[1]
-                blue = w00 * p00[2] + w01 * p01[2] + w10 * p10[2] + w11 * p11[2]
+                right = np.uint64(4 if left < w - 1 else 0)
+                p00 = np.uint64(4 * (top * w + left))  # unsigned: no test for an index from the end
+                p10 = p00 + np.uint64(4 * w if top < h - 1 else 0)
                 for c in range(3):
-                    value = m[c, 0] * red + m[c, 1] * green + m[c, 2] * blue + m[c, 3]
-                    out[b, y, x, c] = min(max(value, np.float32(0)), one)
+                    k = np.uint64(c)
+                    up, low = flat[p00 + k], flat[p10 + k]
+                    up += fx * (flat[p00 + right + k] - up)
+                    low += fx * (flat[p10 + right + k] - low)
+                    out[b, y, x, c] = _between(up + fy * (low - up), zero, one)
 
 
 @numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)

@@ -1,7 +1,7 @@
 """What a network is given: the stored pixels, depth untouched by colour, the same at any batch size."""
 
 import threading
-import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from storage.writer import shard_writer
 from tests.fixtures.balls import face, row
 from training.augment import AugmentConfig, GeometryConfig, SpoofConfig
 from training.errors import TrainingError
-from training.feed import AHEAD, UNKNOWN_KIND, Feed, read_ahead
+from training.feed import AHEAD, UNKNOWN_KIND, Feed, in_turn
 from training.methods import Targets
 from training.splits import BalancedSampler, groups_of, split_train_dev
 
@@ -137,15 +137,34 @@ def build_clips(folder):
     return folder
 
 
-def test_an_error_of_the_reader_is_raised_where_batches_are_used():
-    def broken():
-        yield 1
+def test_an_error_is_raised_where_its_batch_would_be():
+    def fail():
         raise OSError("disk gone")
 
-    got = read_ahead(broken())
-    assert next(got) == 1
-    with pytest.raises(OSError, match="disk gone"):
-        next(got)
+    def broken_reader():
+        yield lambda: 1
+        yield lambda: 2
+        raise OSError("disk gone")
+
+    for jobs in (broken_reader(), (job for job in (lambda: 1, lambda: 2, fail, lambda: 3))):
+        got = in_turn(jobs)
+        assert [next(got), next(got)] == [1, 2]
+        with pytest.raises(OSError, match="disk gone"):
+            next(got)
+
+
+def test_batches_keep_their_order_whichever_is_ready_first():
+    slow = threading.Event()
+
+    def first():
+        assert slow.wait(10)
+        return "first"
+
+    def second():
+        slow.set()
+        return "second"
+
+    assert list(in_turn(job for job in (first, second, lambda: "third"))) == ["first", "second", "third"]
 
 
 def test_reading_stays_a_few_ahead_and_ends_with_its_user():
@@ -154,11 +173,10 @@ def test_reading_stays_a_few_ahead_and_ends_with_its_user():
     def endless():
         while True:
             made.append(len(made))
-            yield made[-1]
+            yield partial(int, made[-1])
 
-    got = read_ahead(endless())
+    got = in_turn(endless())
     assert [next(got) for _ in range(3)] == [0, 1, 2]
-    time.sleep(0.3)
-    assert len(made) <= 3 + AHEAD + 2
+    assert len(made) == 3 + AHEAD
     got.close()
-    assert not [t for t in threading.enumerate() if t.name == "read-ahead"]
+    assert not [t for t in threading.enumerate() if t.name.startswith("feed")]
