@@ -2,9 +2,9 @@
 
 python benchmarks/feed.py [--samples 2000] [--kornia]
 
-CPU time (user + system, all threads) first, so that a busy machine does not decide. `pairs/s on 2 cores` is
-two cores' worth of CPU time at that cost, `now` is by the clock. `plain DataLoader` reads the same samples by torch's loader (2 workers) and
-augments them with torch's operators.
+CPU time (user + system, all threads) first, so that a busy machine does not decide: `pairs/s on 2 cores` is two cores'
+worth of it, `now` is by the clock. `plain DataLoader` reads the same samples by torch's loader (2 workers) and augments
+them with torch's operators.
 """
 
 import argparse
