@@ -26,10 +26,12 @@ def methods(
     if as_json:
         print(json.dumps([asdict(one) for one in costs], indent=1))
         return
-    table = Table("method", "parameters", "GMACs", "input", "trained with", "ms, one thread", "published in", box=None)
-    table.columns[0].no_wrap = True  # it is what one types
+    milliseconds = ("ms, one thread",) if timed else ()
+    table = Table("method", "parameters", "GMACs", "input", "trained with", *milliseconds, "published in", box=None)
+    for column in table.columns[:4]:  # a name that one types, and figures: on a narrow screen the words wrap instead
+        column.no_wrap = True
     for one in costs:
-        spent = "" if one.milliseconds is None else f"{one.milliseconds:.3g}"
-        shape = " × ".join(map(str, one.input))
-        table.add_row(one.name, f"{one.parameters:,}", f"{one.macs / 1e9:.3g}", shape, one.target, spent, one.reference)
+        figures = [f"{one.parameters:,}", f"{one.macs / 1e9:.3g}", "×".join(map(str, one.input)), one.target]
+        spent = [] if one.milliseconds is None else [f"{one.milliseconds:.3g}"]
+        table.add_row(one.name, *figures, *spent, one.reference)
     console.print(table)

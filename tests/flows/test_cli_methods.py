@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from flows.cli import app
@@ -20,6 +21,14 @@ def test_the_table_has_every_method_with_its_work():
     assert costs["pdgan"]["input"] == [3, 224, 224]
     assert costs["cdcn"]["target"] == "depth 32"
     assert all(entry["milliseconds"] is None for entry in costs.values())
+
+
+def test_figures_are_whole_on_a_narrow_screen(monkeypatch):
+    monkeypatch.setattr("flows.run.console", Console(width=80))
+    said = CliRunner().invoke(app, ["methods", "--no-time"]).output
+    assert "11,266,105" in said
+    assert "pixelwise-binary" in said
+    assert "ms" not in said.split("pdgan")[0]
 
 
 @pytest.mark.parametrize(
