@@ -68,7 +68,7 @@ def forget(
 
     done = forget_in(store, subject=subject, path=path)
     print(
-        f"{store}: {done.media:,} media with {done.samples:,} samples taken out of snapshot {done.snapshot}, "
+        f"{store}: snapshot {done.snapshot} is without {done.media:,} media ({done.samples:,} samples), "
         f"{done.shards_rewritten} shards written again, {len(done.removed)} files removed"
     )
     print(f"scan: {done.scanned} files read, {len(done.traces)} with traces")
