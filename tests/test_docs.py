@@ -71,3 +71,8 @@ def test_every_link_and_every_file_that_is_named_is_there(page: Path) -> None:
     folders = "benchmarks|deploy|docs|flows|liveness|prnet|simulation|storage|tasks|tests|training"
     for named in re.findall(rf"(?<![\w/.-])((?:{folders})/[\w/.-]*\.(?:py|yaml|md))\b", text):
         assert (ROOT / named).exists(), named
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    linked = set(re.findall(r"\]\(([^)#\s]+\.md)", (ROOT / "README.md").read_text()))
+    assert linked >= {page.relative_to(ROOT).as_posix() for page in PAGES[1:]}
