@@ -16,25 +16,13 @@ from flows.cluster import DaskConfig
 from simulation.truth import depth_error
 from storage.snapshot import Store, open_snapshot
 from storage.verify import verify
-from tasks.config import BuildConfig
 from tasks.errors import BuildError
+from tests.flows.conftest import CONFIG, run
 from tests.flows.test_cli import call
-
-CONFIG = BuildConfig.model_validate({"view": {"views": 2}, "shard_samples": 40})
-
-
-def run(root: Path, store: Path, config: BuildConfig = CONFIG, workers: int = 2) -> BuildSummary:
-    return build_depth([Source(name="celeba-spoof", root=str(root))], str(store), config, DaskConfig(workers=workers))
 
 
 def shard_sums(store: Path) -> dict[str, str]:
     return {shard.name: shard.sha256 for shard in open_snapshot(str(store)).shards}
-
-
-@pytest.fixture(scope="module")
-def built(simulated: Path, tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> tuple[Path, BuildSummary]:
-    store = tmp_path_factory.mktemp("built") / "store"
-    return store, run(simulated, store)
 
 
 def test_a_dataset_becomes_a_verified_snapshot_that_accounts_for_every_medium(

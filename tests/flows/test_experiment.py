@@ -52,6 +52,43 @@ def test_the_command_writes_a_table_and_a_second_run_trains_nothing(tmp_path: Pa
     assert (tmp_path / "out" / "table.md").read_text() == text
 
 
+# of one core 25 s; the paper's epochs and rate leave the maps of a hundred pictures noise
+QUICK = [
+    *("run.batch=16", "run.input_size=112", "run.device=cpu", "run.loop.schedule=cosine", "settings.epochs=4"),
+    *("pretrain.pdgan.depth_size=32", "pretrain.pdgan.warmup_epochs=2", "pretrain.pdgan.adversarial_epochs=2"),
+    *("pretrain.pdgan.critic_every=2", "pretrain.pdgan.generator_lr=0.001"),
+]
+
+
+@pytest.mark.slow
+def test_the_whole_grid_of_the_papers_table_on_the_demos_dataset(
+    built: tuple[Path, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["experiment", "pdgan-intra", str(built[0]), "--protocol", "own-splits", "-o", str(tmp_path)]
+    command += ["--seed", "0", "--seed", "1", *(word for text in QUICK for word in ("--set", text))]
+    assert pseudodepth(monkeypatch, *command) == 0
+    text = (tmp_path / "table.md").read_text()
+    assert (
+        "Published figures are of celeba-spoof-intra, ours of the stores' own splits: they cannot be compared." in text
+    )
+    assert "no weights 'imagenet'; bring them as --weights imagenet=FILE" in text
+    rows = {row["row"]: row for row in json.loads((tmp_path / "table.json").read_text())["rows"]}
+    assert rows["imagenet"]["measured"] == rows["aenet"]["measured"] == {}
+    for name in ("he", "pdgan", "l1-only"):
+        dev, oracle = (rows[name]["measured"][at] for at in ("dev", "oracle"))
+        assert dev["auc"]["count"] == 2
+        assert dev["auc"]["mean"] > 0.75, name
+        assert oracle["hter"]["mean"] <= dev["hter"]["mean"]
+        assert f"ours, dev (2 cells) | {dev['parameters']['mean']:.2f} |" in text
+    assert dev["hter"]["std"] is not None
+    for picture in ("figure-1.png", "figure-4.png", "figure-5.png", "figure-6.png", "figure-7.svg", "det.svg"):
+        assert (tmp_path / "figures" / picture).stat().st_size > 5_000, picture
+    assert len(list((tmp_path / "pretraining").iterdir())) == 4  # with and without critic, two seeds
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*/*.json")}
+    assert pseudodepth(monkeypatch, *command) == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*/*.json")} == made, "nothing is done twice"
+
+
 def test_wrong_options_are_one_line(tmp_path: Path, monkeypatch, capfd) -> None:
     store = build_store(tmp_path / "store", {"train": ["a", "b"], "test": ["c"]}, each=4)
     out = ["-o", str(tmp_path / "out")]
