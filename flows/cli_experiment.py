@@ -27,7 +27,8 @@ def experiment(
 ) -> None:
     """Run the grid of a table, cell by cell, and write it: published figures, ours, and what could not be measured.
 
-    Settings of every row: `--set settings.NAME=VALUE` (the method), `run.NAME` (the training), `pretrain.NAME`.
+    Settings of every row: `--set settings.NAME=VALUE` (the method), `run.NAME` (the training), `pretrain.NAME`; of one:
+    `--set rows.ROW.settings.NAME=VALUE`.
     """
     from flows.experiment import experiment as run
 

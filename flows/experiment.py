@@ -45,7 +45,7 @@ def experiment(
         seeds: of every row; default 0, 1, 2.
         protocol: instead of the experiment's; `own-splits` takes what the stores call train, dev and test.
         weights: files that rows ask for, by the name they have there.
-        changes: settings, run and pretrain, laid over those of every row.
+        changes: settings, run and pretrain, laid over those of every row; under rows, the same of single ones.
     """
     log, folder = get_run_logger(), Path(out)
     files = {key: Path(path) for key, path in (weights or {}).items()}

@@ -137,6 +137,24 @@ def test_a_cell_is_what_its_figures_follow_from(tiny, change, same):
     assert cells[0].digest != plan(SMALL, [tiny], seeds=[1], changes=CHANGES).cells[0].digest
 
 
+def test_settings_of_one_row_lie_over_those_of_all(tiny):
+    changes = {**CHANGES, "rows": {"gan": {"settings": {"epochs": 3}, "run": {"batch": 8}}}}
+    cells = {cell.row: cell for cell in plan(SMALL, [tiny], seeds=[0], changes=changes).cells}
+    assert {row: (cell.settings.epochs, cell.config.batch) for row, cell in cells.items()} == {
+        "plain": (1, 16),
+        "gan": (3, 8),
+        "gan-multi": (1, 16),
+    }
+    assert cells["gan"].pretraining.batch == 8  # as with settings of all rows
+
+
+def test_a_method_of_clips_is_not_measured_on_pictures(tiny):
+    rows = [{"name": name, "title": name, "method": name} for name in ("resnet18", "fas-sgtd")]
+    grid = plan(Experiment.model_validate(SMALL.model_dump(mode="json") | {"rows": rows}), [tiny], seeds=[0])
+    assert [cell.row for cell in grid.cells] == ["resnet18"]
+    assert "no clip of 5 frames, 3 apart" in grid.missing["fas-sgtd"]
+
+
 def test_a_cell_of_other_samples_is_another_cell(tiny, tmp_path):
     other = str(build_store(tmp_path / "other", {"train": ["a", "b", "c"], "test": ["d"]}, each=8))
     digests = {plan(SMALL, [s], seeds=[0], changes=CHANGES).cells[0].digest for s in (tiny, other)}
@@ -300,6 +318,9 @@ def test_wrong_names_and_settings_are_said_before_any_work(tiny):
         ({"run": {"bach": 3}}, r"row plain: TrainConfig\.bach"),
         ({"settings": {"epochs": 0}}, r"row plain: ClassifierConfig\.epochs"),
         ({"loop": {}}, "there is no loop"),
+        ({"rows": {"plane": {}}}, r"rows\.plane: small trains no such row; it has plain, gan"),
+        ({"rows": {"plain": {"epochs": 1}}}, r"rows\.ROW and one of them; there is no epochs"),
+        ({"rows": {"gan": {"settings": {"epoch": 1}}}}, r"row gan: ClassifierConfig\.epoch"),
     ):
         with pytest.raises(TrainingError, match=message):
             plan(SMALL, [tiny], changes=changes)

@@ -14,15 +14,17 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from storage.dataset import DepthDataset
+from training.clips import split_of_clips
 from training.config import TrainConfig
 from training.errors import TrainingError
 from training.experiments.cell import Cell
 from training.experiments.experiment import OWN_SPLITS, Experiment, Row
-from training.methods import get_method
+from training.methods import Targets, get_method
 from training.pretrain import PretrainConfig
 from training.protocols import Columns, find_protocol, protocols
 from training.splits import rows_of, split_train_dev
 
+# section -> settings of every row, and under "rows" the same of single rows: row -> section -> settings
 Changes = Mapping[str, Mapping[str, Any]]
 SECTIONS = ("settings", "run", "pretrain")
 
@@ -56,14 +58,13 @@ def plan(
 
     A protocol is trained on the first store that has its train and dev samples and tested on the first that has its
     test samples; with own splits, trained on the first store and tested on the last. protocol: instead of every row's.
-    weights: files that rows ask for by name. changes: {"settings" | "run" | "pretrain": {...}} laid over every row.
-    Raises TrainingError for settings that do not exist, unknown protocols, or no seeds.
+    weights: files that rows ask for by name. changes: {"settings" | "run" | "pretrain": {...}} laid over every row, and
+    then {"rows": {row: {the same}}} over single ones. Raises TrainingError for rows and settings that do not exist,
+    unknown protocols, or no seeds.
     """
     changes = changes or {}
-    if unknown := set(changes) - set(SECTIONS):
-        raise TrainingError(
-            f"settings of an experiment begin with {', '.join(SECTIONS)}; there is no {sorted(unknown)[0]}"
-        )
+    rows = changes.get("rows", {})
+    _check_sections(experiment, changes)
     if not seeds or not stores:
         raise TrainingError("an experiment needs a store and a seed at least")
     data = {store: DepthDataset(store) for store in stores}
@@ -79,12 +80,26 @@ def plan(
             missing[row.name] = f"no weights {row.weights!r}; bring them as --weights {row.weights}=FILE"
             continue
         brought = (weights or {})[row.weights] if row.weights else None
+        laid = _laid({section: changes.get(section, {}) for section in SECTIONS}, rows.get(row.name, {}))
         try:
             places = [(fold, _places(data, fold)) for fold in _folds(asked)]
-            cells += [_cell(row, fold, seed, place, brought, changes) for seed in seeds for fold, place in places]
+            cells += [_cell(row, fold, seed, place, brought, laid) for seed in seeds for fold, place in places]
         except _Absent as absent:
             missing[row.name] = str(absent)
     return Grid(experiment, tuple(stores), tuple(seeds), sorted(cells, key=lambda c: c.seed), missing, chosen, changes)
+
+
+def _check_sections(experiment: Experiment, changes: Changes) -> None:
+    rows: Mapping[str, Any] = changes.get("rows", {})
+    known = [row.name for row in experiment.rows if row.method is not None]
+    if unknown := sorted(set(rows) - set(known)):
+        raise TrainingError(f"rows.{unknown[0]}: {experiment.name} trains no such row; it has {', '.join(known)}")
+    for section in [*(set(changes) - {"rows"}), *(section for row in rows.values() for section in row)]:
+        if section not in SECTIONS:
+            raise TrainingError(
+                f"settings of an experiment begin with {', '.join(SECTIONS)}, or with rows.ROW and one of them; there "
+                f"is no {section}"
+            )
 
 
 class _Absent(Exception):
@@ -126,24 +141,25 @@ def _cell(
     assert row.method is not None
     method = get_method(row.method)
     common = {"protocol": None if protocol == OWN_SPLITS else protocol, "seed": seed}
-    run = _laid(_laid(method.run, row.run), changes.get("run", {})) | common
-    settings = _laid(row.settings, changes.get("settings", {}))
+    run = _laid(_laid(method.run, row.run), changes["run"]) | common
+    settings = _laid(row.settings, changes["settings"])
     try:
         pretraining = None
         if row.pretrain is not None:
-            stage = _laid(_laid(_laid(row.run, changes.get("run", {})), row.pretrain), changes.get("pretrain", {}))
+            stage = _laid(_laid(_laid(row.run, changes["run"]), row.pretrain), changes["pretrain"])
             pretraining = PretrainConfig.model_validate(stage | common)
         config = TrainConfig.model_validate(run)
+        chosen = method.settings.model_validate(settings | ({"encoder": weights} if weights else {}))
         return Cell(
             row=row.name,
             method=row.method,
             protocol=protocol,
-            settings=method.settings.model_validate(settings | ({"encoder": weights} if weights else {})),
+            settings=chosen,
             config=config,
             pretraining=pretraining,
             train_store=place[0].snapshot,
             test_store=place[1].snapshot,
-            learned_from=_learned_from(place[0].table, config),
+            learned_from=_learned_from(place[0].table, config, method.targets(chosen)),
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -151,9 +167,10 @@ def _cell(
         raise TrainingError(f"row {row.name}: {error.title}.{where}: {first['msg']}, got {first['input']!r}") from error
 
 
-def _learned_from(table: pa.Table, config: TrainConfig) -> str:
+def _learned_from(table: pa.Table, config: TrainConfig, targets: Targets) -> str:
     try:
         split = split_train_dev(table, seed=config.seed, dev_share=config.dev_share, protocol=config.protocol)
+        split_of_clips(split, table, targets)
     except TrainingError as error:
         raise _Absent(str(error)) from error
     ids = table.column("sample_id")
