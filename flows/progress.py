@@ -53,8 +53,13 @@ def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
 def _lines(title: str, total: int, unit: str) -> Iterator[Advance]:
     started = shown = time.monotonic()
     done, figures, whole = 0, "", total
+    said = None
 
     def line() -> None:
+        nonlocal said
+        if said == (done, figures):  # the last step has just been told
+            return
+        said = done, figures
         rate = done / max(time.monotonic() - started, 1e-9)
         left = f", {(whole - done) / rate:.0f} s left" if 0 < done < whole else ""
         print(f"{title}: {done}/{whole} {unit}, {rate:.1f}/s{left} {figures}".rstrip(), file=sys.stderr, flush=True)
