@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 import training.experiments.cell as cell_module
 from tests.fixtures.balls import FAST, FAST_PDGAN, build_store
@@ -204,7 +205,7 @@ def hand_made(row: str, seed: int, **rates: float) -> dict:
     dev = {"bpcer": 0.1, "apcer_pooled": 0.3, "hter": 0.2, **rates}
     oracle = {**dev, "hter": dev["hter"] / 2}
     levels = {"sample": {"dev": dev, "oracle": oracle}, "presentation": {"dev": dev, "oracle": oracle}}
-    return {"row": row, "seed": seed, "parameters": 712_465, "levels": levels}
+    return {"row": row, "seed": seed, "protocol": "own-splits", "parameters": 712_465, "levels": levels}
 
 
 def test_the_table_of_hand_made_cells(tiny, tmp_path):
@@ -233,6 +234,30 @@ def test_the_table_of_hand_made_cells(tiny, tmp_path):
     written = {row["row"]: row for row in json.loads((tmp_path / "table.json").read_text())["rows"]}
     assert written["plain"]["published"] == {"bpcer": 0.125, "hter": [0.3, 0.04]}
     assert written["copied"]["measured"] == {}
+
+
+def test_intervals_and_differences_of_hand_made_cells(tiny, tmp_path):
+    content = SMALL.model_dump(mode="json")
+    content["rows"][2]["against"] = "plain"
+    grid = plan(Experiment.model_validate(content), [tiny], seeds=[0, 1], changes=CHANGES)
+    results = [
+        *(hand_made("plain", seed, hter=hter) for seed, hter in enumerate((0.2, 0.4))),
+        *(hand_made("gan", seed, hter=hter) for seed, hter in ((1, 0.31), (0, 0.15))),
+    ]
+    for result, bounds in zip(results, ([0.1, 0.3], [0.25, 0.5]), strict=False):
+        result["levels"]["sample"]["intervals"] = {"hter": bounds}
+    write_table(grid, results, tmp_path)
+    text = (tmp_path / "table.md").read_text()
+    assert "| Plain | 95 % | – | – | 0.1000 to 0.5000 | – |" in text  # a bound of each cell
+    assert text.count("| 95 % |") == 1  # gan's cells have none
+    # seed by seed: 0.15 - 0.2 and 0.31 - 0.4; the rows' means differ by 0.07, their deviations are 0.11 and 0.14
+    assert "| GAN | difference from plain | +0.00 | +0.0000 ± 0.0000 | -0.0700 ± 0.0283 | +0.0000 ± 0.0000 |" in text
+    rows = list(csv.DictReader((tmp_path / "table.csv").open()))
+    [plain] = [r for r in rows if (r["row"], r["threshold"], r["column"]) == ("plain", "dev", "hter")]
+    assert (float(plain["low"]), float(plain["high"])) == (0.1, 0.5)
+    content["rows"][2]["against"] = "plane"
+    with pytest.raises(ValidationError, match="row gan is held against 'plane', which is no row"):
+        Experiment.model_validate(content)
 
 
 def test_figures_of_another_protocol_are_not_offered_for_comparison(tiny, tmp_path):

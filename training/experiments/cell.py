@@ -13,7 +13,7 @@ from storage.snapshot import Snapshot
 from training.checkpoint import load_json, save_json
 from training.config import TrainConfig
 from training.errors import TrainingError
-from training.evaluate import evaluate
+from training.evaluate import Level, evaluate
 from training.experiments.experiment import OWN_SPLITS
 from training.loop import Progress
 from training.methods import Settings, get_method
@@ -117,8 +117,8 @@ def run_cell(cell: Cell, out: Path, progress: Progress | None = None) -> dict[st
     """Pre-train, train and evaluate one cell under `out`, or return what was found finished there.
 
     Returns (and writes last, to cell.json) its digest, `parameters` and for each level (sample, presentation) the rates
-    at the dev threshold and, as `oracle`, at the oracle's. A killed cell is continued where it was. Raises
-    TrainingError as `train` and `evaluate` do.
+    at the dev threshold, their bootstrap `intervals`, and as `oracle` the rates at the oracle's. A killed cell is
+    continued where it was. Raises TrainingError as `train` and `evaluate` do.
     """
     found = finished(cell, out)
     if found is not None:
@@ -144,12 +144,17 @@ def run_cell(cell: Cell, out: Path, progress: Progress | None = None) -> dict[st
         "seed": cell.seed,
         "model": model.relative_to(out).as_posix(),
         "parameters": load_json(model / "model.json")["weights"]["parameters"],
-        "levels": {n: {"dev": asdict(at.metrics), "oracle": asdict(at.oracle)} for n, at in levels.items()},
+        "levels": {name: _rates(level) for name, level in levels.items()},
         "train_store": _named(cell.train_store),
         "test_store": _named(cell.test_store),
     }
     save_json(folder / "cell.json", result)
     return result
+
+
+def _rates(level: Level) -> dict[str, Any]:
+    intervals = {name: [found.low, found.high] for name, found in level.bootstrap.items()}
+    return {"dev": asdict(level.metrics), "oracle": asdict(level.oracle), "intervals": intervals}
 
 
 def _shards(store: Snapshot) -> list[str]:

@@ -50,6 +50,7 @@ class Row(_Strict):
     weights: str | None = Field(default=None, description="name of a file that the caller brings, as settings.encoder")
     protocol: str | None = Field(default=None, description="instead of the experiment's")
     published: dict[Column, float | tuple[float, float]] = Field(default={}, description="a figure, or mean and spread")
+    against: str | None = Field(default=None, description="a row to compare with, seed by seed")
 
     @model_validator(mode="after")
     def _one_encoder(self) -> Row:
@@ -89,6 +90,9 @@ class Experiment(_Strict):
         names = [row.name for row in self.rows]
         if len(set(names)) < len(names):
             raise ValueError("two rows have the same name")
+        for row in self.rows:
+            if row.against is not None and row.against not in names:
+                raise ValueError(f"row {row.name} is held against {row.against!r}, which is no row")
         unknown = {column for row in self.rows for column in row.published} - set(self.columns)
         if unknown:
             raise ValueError(f"published figures for {sorted(unknown)}, which are not among the columns")
