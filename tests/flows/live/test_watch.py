@@ -87,6 +87,14 @@ def test_something_held_in_front_of_the_face_starts_anew(predictor):
     assert (sight.state, sight.frames) == ("wait", 1)
 
 
+def test_a_face_elsewhere_has_no_part_in_the_scores_of_the_first(predictor):
+    portrait = photo(ASTRONAUT)
+    left, right = np.zeros((2, len(portrait), 2 * portrait.shape[1], 3), np.uint8)
+    left[:, : portrait.shape[1]] = right[:, portrait.shape[1] :] = portrait
+    watch = Watch(predictor, WatchConfig(every=1, fusion=FusionConfig(least=1)))
+    assert [watch.see(picture).frames for picture in (left, left, right, right)] == [1, 2, 1, 2]
+
+
 def test_a_second_of_nothing_between_two_people_keeps_nothing(predictor):
     image = photo(ASTRONAUT)
     watch = Watch(predictor, WatchConfig(fusion=FusionConfig(least=1)))
