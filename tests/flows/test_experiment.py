@@ -16,7 +16,8 @@ protocol: own-splits
 columns: {parameters: M, hter: ACER, auc: AUC}
 rows:
   - {name: a, title: A, method: pdgan, settings: {epochs: 1}, published: {auc: 0.5}}
-  - {name: b, title: B, method: pdgan, settings: {epochs: 1, multihead: attack_detail}}
+  - {name: b, title: B, method: deepixbis, settings: {growth: 4}}
+  - {name: c, title: C, method: pdgan, settings: {multihead: attack_detail}}
 """
 RUN = ["--set", "run.batch=16", "--set", "run.input_size=64", "--set", "run.device=cpu"]
 
@@ -35,14 +36,15 @@ def test_the_command_writes_a_table_and_a_second_run_trains_nothing(tmp_path: Pa
     store = build_store(tmp_path / "store", {"train": [f"s{i}" for i in range(4)], "test": ["t0", "t1"]}, each=8)
     (tmp_path / "mine.yaml").write_text(MINE)
     command = ["experiment", str(tmp_path / "mine.yaml"), str(store), "-o", str(tmp_path / "out"), "--seed", "3", *RUN]
-    # row b cannot be trained on this store: it says why, and a is measured all the same
+    # b fails in training, c cannot be trained on this store: both say why, and a is measured all the same
     assert pseudodepth(monkeypatch, *command) == 1
     text = (tmp_path / "out" / "table.md").read_text()
     assert text in capfd.readouterr().out
     assert "| A | published, not stated | – | – | 0.5 |" in text
     assert "| A | ours, dev (1 cell) | 0.71 |" in text
     assert "| B | ours | not measured |" in text
-    assert "b-own-splits-seed3: multihead: column attack_detail has 1 attack types" in text
+    assert "- B: b-own-splits-seed3: pictures of 64 px give maps of 4 px, the linear layer takes 14" in text
+    assert "- C: multihead: column attack_detail has 1 attack types" in text
     written = json.loads((tmp_path / "out" / "table.json").read_text())
     assert [cell["row"] for cell in written["cells"]] == ["a"]
     model = next((tmp_path / "out" / "training").glob("*/model.json"))

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 import training.experiments.cell as cell_module
 from tests.fixtures.balls import FAST, FAST_PDGAN, build_store
+from tests.fixtures.clips import build_clip_store
 from training.errors import TrainingError
 from training.experiments import Grid, experiments, find_experiment, plan, run_cell, write_table
 from training.experiments.cell import finished
@@ -154,6 +155,25 @@ def test_a_method_of_clips_is_not_measured_on_pictures(tiny):
     grid = plan(Experiment.model_validate(SMALL.model_dump(mode="json") | {"rows": rows}), [tiny], seeds=[0])
     assert [cell.row for cell in grid.cells] == ["resnet18"]
     assert "no clip of 5 frames, 3 apart" in grid.missing["fas-sgtd"]
+
+
+def test_a_row_learns_from_the_store_with_the_depth_it_asks_for(tmp_path):
+    people = {"train": ["a", "b", "c", "d"], "test": ["e"]}
+    generated, real = (
+        str(build_clip_store(tmp_path / name, people, extra=extra))
+        for name, extra in (("generated", "{}"), ("real", '{"depth_real": true}'))
+    )
+    found = find_experiment("fas-sgtd-real-depth")
+    for stores in ([generated, real], [real, generated]):
+        cells = {cell.row: cell for cell in plan(found, stores, seeds=[0]).cells}
+        assert {row: str(cell.train_store.root) for row, cell in cells.items()} == {
+            "generated": generated,
+            "real": real,
+        }
+        assert {str(cell.test_store.root) for cell in cells.values()} == {stores[-1]}  # the same for both
+    alone = plan(found, [generated], seeds=[0])
+    assert [cell.row for cell in alone.cells] == ["generated"]
+    assert "have real depth" in alone.missing["real"]
 
 
 def test_a_cell_of_other_samples_is_another_cell(tiny, tmp_path):

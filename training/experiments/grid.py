@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from pydantic import ValidationError
 
 from storage.dataset import DepthDataset
@@ -19,7 +18,7 @@ from training.config import TrainConfig
 from training.errors import TrainingError
 from training.experiments.cell import Cell
 from training.experiments.experiment import OWN_SPLITS, Experiment, Row
-from training.methods import Targets, get_method
+from training.methods import Method, Settings, get_method
 from training.pretrain import PretrainConfig
 from training.protocols import Columns, find_protocol, protocols
 from training.splits import rows_of, split_train_dev
@@ -56,11 +55,12 @@ def plan(
 ) -> Grid:
     """The cells of an experiment over `stores`, those of one seed after the other.
 
-    A protocol is trained on the first store that has its train and dev samples and tested on the first that has its
-    test samples; with own splits, trained on the first store and tested on the last. protocol: instead of every row's.
-    weights: files that rows ask for by name. changes: {"settings" | "run" | "pretrain": {...}} laid over every row, and
-    then {"rows": {row: {the same}}} over single ones. Raises TrainingError for rows and settings that do not exist,
-    unknown protocols, or no seeds.
+    A row is trained on the first store that has its protocol's train and dev samples and that its method can learn from
+    as it is set (clips, measured depth), and tested on the first that has the test samples, or with own splits on the
+    last. protocol: instead of every row's. weights: files that rows ask for by name. changes: {"settings" | "run" |
+    "pretrain": {...}} laid over every row, and then {"rows": {row: {the same}}} over single ones.
+
+    Raises TrainingError for rows and settings that do not exist, unknown protocols, or no seeds.
     """
     changes = changes or {}
     rows = changes.get("rows", {})
@@ -82,7 +82,7 @@ def plan(
         brought = (weights or {})[row.weights] if row.weights else None
         laid = _laid({section: changes.get(section, {}) for section in SECTIONS}, rows.get(row.name, {}))
         try:
-            places = [(fold, _places(data, fold)) for fold in _folds(asked)]
+            places = [(fold, _place(data, fold)) for fold in _folds(asked)]
             cells += [_cell(row, fold, seed, place, brought, laid) for seed in seeds for fold, place in places]
         except _Absent as absent:
             missing[row.name] = str(absent)
@@ -111,33 +111,35 @@ def _folds(name: str) -> list[str]:
     return folds or [name]
 
 
-def _places(data: Mapping[str, DepthDataset], protocol: str) -> tuple[DepthDataset, DepthDataset]:
-    """The stores to train and to test on."""
+@dataclass(frozen=True)
+class _Place:
+    """Where a protocol may be trained, in the order of the stores given, and where it is tested."""
+
+    train: list[DepthDataset]
+    test: DepthDataset
+
+
+def _place(data: Mapping[str, DepthDataset], protocol: str) -> _Place:
+    given = list(data.values())
     if protocol == OWN_SPLITS:
-        given = list(data.values())
-        first, last = given[0], given[-1]
         try:
-            split_train_dev(first.table, seed=0)
-            rows_of(last.table, "test")
+            rows_of(given[-1].table, "test")
         except TrainingError as error:
             raise _Absent(str(error)) from error
-        return first, last
+        return _Place(given, given[-1])
     found = find_protocol(protocol)
-    surveys = {store: found.survey(Columns(one.table)) for store, one in data.items()}
-    place = []
+    surveys = [found.survey(Columns(one.table)) for one in given]
+    serving = []
     for parts in (("train", "dev"), ("test",)):
-        fit = [store for store, survey in surveys.items() if not any(survey.missing[part] for part in parts)]
+        fit = [one for one, survey in zip(given, surveys, strict=True) if not any(survey.missing[p] for p in parts)]
         if not fit:
-            survey = next(iter(surveys.values()))
-            lacks = dict.fromkeys(f"{part}: {reason}" for part in parts for reason in survey.missing[part])
+            lacks = dict.fromkeys(f"{part}: {reason}" for part in parts for reason in surveys[0].missing[part])
             raise _Absent(f"protocol {protocol}: {'; '.join(lacks)}")
-        place.append(data[fit[0]])
-    return place[0], place[1]
+        serving.append(fit)
+    return _Place(serving[0], serving[1][0])
 
 
-def _cell(
-    row: Row, protocol: str, seed: int, place: tuple[DepthDataset, DepthDataset], weights: Path | None, changes: Changes
-) -> Cell:
+def _cell(row: Row, protocol: str, seed: int, place: _Place, weights: Path | None, changes: Changes) -> Cell:
     assert row.method is not None
     method = get_method(row.method)
     common = {"protocol": None if protocol == OWN_SPLITS else protocol, "seed": seed}
@@ -150,6 +152,7 @@ def _cell(
             pretraining = PretrainConfig.model_validate(stage | common)
         config = TrainConfig.model_validate(run)
         chosen = method.settings.model_validate(settings | ({"encoder": weights} if weights else {}))
+        store, learned_from = _learning(place.train, method, chosen, config)
         return Cell(
             row=row.name,
             method=row.method,
@@ -157,9 +160,9 @@ def _cell(
             settings=chosen,
             config=config,
             pretraining=pretraining,
-            train_store=place[0].snapshot,
-            test_store=place[1].snapshot,
-            learned_from=_learned_from(place[0].table, config, method.targets(chosen)),
+            train_store=store.snapshot,
+            test_store=place.test.snapshot,
+            learned_from=learned_from,
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -167,17 +170,26 @@ def _cell(
         raise TrainingError(f"row {row.name}: {error.title}.{where}: {first['msg']}, got {first['input']!r}") from error
 
 
-def _learned_from(table: pa.Table, config: TrainConfig, targets: Targets) -> str:
-    try:
-        split = split_train_dev(table, seed=config.seed, dev_share=config.dev_share, protocol=config.protocol)
-        split_of_clips(split, table, targets)
-    except TrainingError as error:
-        raise _Absent(str(error)) from error
-    ids = table.column("sample_id")
-    digest = hashlib.sha256()
-    for rows in (split.train, split.dev):
-        digest.update(json.dumps(ids.take(rows).to_pylist()).encode())
-    return digest.hexdigest()
+def _learning(
+    stores: Sequence[DepthDataset], method: Method[Any], settings: Settings, config: TrainConfig
+) -> tuple[DepthDataset, str]:
+    """The first store that the method can learn from as it is set, and the sha256 of the ids of its train and dev."""
+    reasons = []
+    for data in stores:
+        table = data.table
+        try:
+            split = split_train_dev(table, seed=config.seed, dev_share=config.dev_share, protocol=config.protocol)
+            split_of_clips(split, table, method.targets(settings))
+            method.adapted(settings, table.take(split.train))
+        except TrainingError as error:
+            reasons.append(str(error))
+            continue
+        ids = table.column("sample_id")
+        digest = hashlib.sha256()
+        for rows in (split.train, split.dev):
+            digest.update(json.dumps(ids.take(rows).to_pylist()).encode())
+        return data, digest.hexdigest()
+    raise _Absent(reasons[0])
 
 
 def _laid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

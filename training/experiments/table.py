@@ -235,11 +235,12 @@ def _run(grid: Grid, lines: Sequence[Line]) -> list[str]:
     text = [f"Run on {', '.join(grid.stores)}; seeds {', '.join(map(str, grid.seeds))}."]
     if grid.changes:
         text.append(f"Settings changed from the experiment's: `{json.dumps(grid.changes)}`.")
+    printed = {_published_protocol(grid, line) for line in lines if line.published}
     others = sorted(
         {line.protocol for line in lines if line.trained and line.protocol != _published_protocol(grid, line)}
     )
-    if others:
-        was = ", ".join(sorted({_published_protocol(grid, line) for line in lines}))
+    if printed and others:
+        was = ", ".join(sorted(printed))
         ours = ", ".join("the stores' own splits" if name == OWN_SPLITS else name for name in others)
         text.append(f"**Published figures are of {was}, ours of {ours}: they cannot be compared.**")
     return text
