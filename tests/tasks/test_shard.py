@@ -107,6 +107,17 @@ class TestSamples:
             original = photo(ASTRONAUT if "eileen" in row["path"] else GRACE_HOPPER)
             assert np.array_equal(image, warp(original, affine, 224))
 
+    def test_heights_shrink_with_the_face_where_depth_is_in_pixels_of_the_crop(
+        self, faces: Path, tmp_path: Path
+    ) -> None:
+        heights = []
+        for margin in (1.2, 2.4):
+            depth = {"normalize": "metric-crop", "dtype": "uint16"}
+            config = BuildConfig.model_validate({"view": {"margin": margin}, "depth": depth})
+            info = build(faces, tmp_path / str(margin), config)
+            heights.append(open_shard(tmp_path / str(margin) / info.file).read([0, 1])[1].max(axis=(1, 2)))
+        assert heights[0] == pytest.approx(2 * heights[1], rel=0.02)
+
     def test_the_depth_of_a_view_is_the_plain_depth_moved_as_the_picture_is(self, store: Path, info: ShardInfo) -> None:
         got = rows(store, info)
         _, depths = open_shard(store / info.file).read(np.arange(6))
