@@ -17,7 +17,6 @@ from distributed import Client
 from prefect import flow, get_run_logger, task
 from prefect.assets import add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
-from pydantic import BaseModel, ConfigDict, Field
 
 from flows.assets import asset
 from flows.build_progress import BuildProgress, build_progress
@@ -26,6 +25,7 @@ from flows.cluster import DaskConfig, dask_client
 from flows.fanout import build_shards, runs_on_gpu, stop_flag
 from flows.interrupt import refuse_if_interrupted
 from flows.one_build import one_build
+from flows.source import Source
 from storage.build_lock import build_lock
 from storage.shard_info import ShardInfo
 from storage.snapshot import Snapshot, Store
@@ -37,16 +37,6 @@ from tasks.lineage import lineage
 from tasks.plan import EVERYTHING, Plan, ShardPlan
 from tasks.selection import Selection
 from tasks.sources import Scan, scan
-
-
-class Source(BaseModel):
-    """A dataset and where it is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(description="name of the adapter: celeba-spoof, folder, ...")
-    root: str = Field(description="folder or URL of the dataset")
-    dataset: str | None = Field(None, description="its name in the store; needed to tell two folders of one kind apart")
 
 
 @flow(name="build-depth", flow_run_name="build-depth {store}", persist_result=False)

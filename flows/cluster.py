@@ -27,6 +27,14 @@ class DaskConfig(BaseModel):
     performance_report: Path | None = Field(None, description="write Dask's own report there, an .html (extra `dask`)")
 
 
+# What Dask does beside the work up to fifty times a second, and takes the interpreter from it; shards take seconds.
+QUIET = {
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.worker.memory.monitor-interval": "250ms",
+}
+
+
 @contextmanager
 def dask_client(config: DaskConfig, *, on_gpu: bool = False) -> Iterator[Client]:
     """Yield a client of the configured cluster; a local cluster ends with the block.
@@ -50,6 +58,7 @@ def dask_client(config: DaskConfig, *, on_gpu: bool = False) -> Iterator[Client]
     # Dask's own MALLOC_TRIM_THRESHOLD_ makes every picture a fresh mapping: pages fault anew for each allocation
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1)
     dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.nanny.pre-spawn-environ": one_thread})
+    dask.config.set({**QUIET, "distributed.worker.profile.enabled": config.performance_report is not None})
     with unaware_of_interrupts():
         cluster = _local_cluster(config, on_gpu=on_gpu)
     with cluster, Client(cluster) as client, _report(config):
@@ -61,6 +70,7 @@ def _local_cluster(config: DaskConfig, *, on_gpu: bool) -> LocalCluster:
         "threads_per_worker": 1,
         "memory_limit": config.memory or "auto",
         "dashboard_address": ":0",  # any free port: two builds on one machine must not argue about 8787
+        "scheduler_kwargs": {"dashboard": False},  # nobody knows that port, and bokeh takes a second to import
         "silence_logs": logging.CRITICAL,  # what a shard raises is raised here; a worker that is closed is no news
     }
     if on_gpu and importlib.util.find_spec("dask_cuda") is not None and shutil.which("nvidia-smi"):

@@ -13,6 +13,7 @@ from rich.table import Table
 from flows.inspect_store import show_depth_error
 from flows.progress import progress_line
 from flows.run import console, show_build, show_evaluation
+from flows.source import Source
 from simulation.dataset import SimulateConfig, Summary, simulate
 from simulation.truth import depth_error
 from tasks.config import BuildConfig
@@ -43,9 +44,6 @@ def run_demo(out: Path, *, size: str, store_format: str, workers: int, seed: int
     simulate_dataset(dataset, None, {"size": size, "seed": seed}, workers)
 
     from flows.api import prefect_api
-    from flows.build_depth import Source, build_depth
-    from flows.cluster import DaskConfig
-    from flows.train import train_liveness
     from training.evaluate import Evaluation
     from training.finetune import FinetuneConfig
     from training.methods.pdgan import PDGANConfig
@@ -62,6 +60,10 @@ def run_demo(out: Path, *, size: str, store_format: str, workers: int, seed: int
         adversarial_epochs=plan["adversarial"],
     )
     with prefect_api():
+        from flows.build_depth import build_depth
+        from flows.cluster import DaskConfig
+        from flows.train import train_liveness
+
         source = Source(name="celeba-spoof", root=str(dataset))
         show_build(build_depth([source], str(store), config, DaskConfig(workers=workers)))
         error = depth_error(str(store), dataset)

@@ -17,7 +17,6 @@ import numpy as np
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.build_depth import Source
 from flows.prnet_evaluate import Judgement, judge
 from flows.prnet_faces import (
     FacesConfig,
@@ -30,6 +29,7 @@ from flows.prnet_faces import (
 )
 from flows.progress import progress_line
 from flows.settings import settings
+from flows.source import Source
 from prnet.model import PRNet
 from prnet.train.evaluate import Figures
 from prnet.train.faces import Faces, shuffled

@@ -14,9 +14,10 @@ import yaml
 from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flows.build_depth import Source, build_depth
+from flows.build_depth import build_depth
 from flows.build_summary import BuildSummary
 from flows.cluster import DaskConfig
+from flows.source import Source
 from storage.errors import StoreError
 from tasks.config import BuildConfig
 from tasks.errors import BuildError

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.settings import settings
+from flows.source import Source
 from storage.snapshot import parse_store
 from tasks.config import BuildConfig
 from tasks.errors import BuildError
@@ -16,7 +17,6 @@ from tasks.sources import SOURCES
 from tasks.sources.remote_path import root_of
 
 if TYPE_CHECKING:
-    from flows.build_depth import Source
     from flows.build_summary import BuildSummary
     from tasks.sources import Scan
     from training.evaluate import Evaluation
@@ -25,14 +25,12 @@ if TYPE_CHECKING:
 console = Console()
 
 
-def parse_sources(texts: list[str]) -> "list[Source]":
+def parse_sources(texts: list[str]) -> list[Source]:
     """`NAME=ROOT` or `NAME:DATASET=ROOT` texts as sources, checked before any work starts.
 
     Raises:
         BuildError: naming the text: not of that form, no such adapter, no such folder.
     """
-    from flows.build_depth import Source
-
     sources = []
     for text in texts:
         name, dataset, root = split_source(text)
@@ -77,10 +75,11 @@ def run_build(
         return None
 
     from flows.api import prefect_api
-    from flows.build_depth import build_depth
-    from flows.cluster import DaskConfig
 
     with prefect_api():
+        from flows.build_depth import build_depth
+        from flows.cluster import DaskConfig
+
         summary = build_depth(
             parsed, store, config, DaskConfig(address=dask, workers=workers), checksum, only, refuse_leaks
         )
@@ -149,11 +148,12 @@ def run_pretrain(store: str, out: Path, options: dict[str, Any]) -> str:
     """Run the pretrain-gan flow."""
     parse_store(store)  # a URL with credentials is refused before Prefect keeps it
     from flows.api import prefect_api
-    from flows.train import pretrain_gan
     from training.pretrain import PretrainConfig
 
     config = PretrainConfig.model_validate(options)
     with prefect_api():
+        from flows.train import pretrain_gan
+
         folder = pretrain_gan(store, str(out), config)
     console.print(f"encoder and generator: {folder}")
     return folder
@@ -163,11 +163,12 @@ def run_finetune(store: str, out: Path, options: dict[str, Any]) -> str:
     """Run the finetune flow."""
     parse_store(store)  # a URL with credentials is refused before Prefect keeps it
     from flows.api import prefect_api
-    from flows.train import finetune
     from training.finetune import FinetuneConfig
 
     config = FinetuneConfig.model_validate(options)
     with prefect_api():
+        from flows.train import finetune
+
         folder = finetune(store, str(out), config)
     console.print(f"model: {folder}")
     return folder
@@ -177,9 +178,10 @@ def run_evaluate(store: str, model: Path, out: Path, split: str, options: dict[s
     """Run the evaluate flow (options: its other parameters) and print its figures."""
     parse_store(store)  # a URL with credentials is refused before Prefect keeps it
     from flows.api import prefect_api
-    from flows.train import evaluate
 
     with prefect_api():
+        from flows.train import evaluate
+
         result = evaluate(store, str(model), str(out), split, **options)
     show_evaluation(result)
     return result

@@ -30,15 +30,14 @@ def settings() -> Settings:
     return Settings()
 
 
-# Libraries read these when they are imported. They only hold where the user has said nothing: for Prefect no telemetry,
-# room for a slow first migration of its database, quiet logs because a run on one machine shows its own progress; for
+# Libraries read these when they are imported. They only hold where the user has said nothing: for Prefect no telemetry
+# and quiet logs because a run on one machine shows its own progress; for
 # OpenMP threads that sleep while they wait: on a machine with other work, spinning ones made training 3.5 times slower;
 # for onnxruntime no telemetry (the Linux wheel of 1.31 holds Microsoft's client, and leaves a file .ses in TMPDIR).
 ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "ORT_DISABLE_TELEMETRY": "1",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "OMP_WAIT_POLICY": "PASSIVE",

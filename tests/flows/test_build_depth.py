@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.build_depth import Source, build_depth
+from flows.build_depth import build_depth
 from flows.build_summary import BuildSummary
 from flows.cluster import DaskConfig
+from flows.source import Source
 from simulation.truth import depth_error
 from storage.snapshot import Store, open_snapshot
 from storage.verify import verify

@@ -13,10 +13,11 @@ from PIL import Image
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-from flows.build_depth import Source, build_depth
+from flows.build_depth import build_depth
 from flows.cluster import DaskConfig
 from flows.metrics import Metrics
 from flows.settings import settings
+from flows.source import Source
 from tasks.errors import BuildError
 from tests.fixtures.photos import ASTRONAUT, photo
 from tests.fixtures.trees import save

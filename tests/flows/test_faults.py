@@ -19,10 +19,11 @@ from distributed import Client
 from PIL import Image
 from prefect.client.orchestration import get_client
 
-from flows.build_depth import Source, build_depth
+from flows.build_depth import build_depth
 from flows.build_summary import BuildSummary
 from flows.cluster import DaskConfig
 from flows.fanout import SchedulerGone
+from flows.source import Source
 from storage.snapshot import open_snapshot
 from storage.verify import verify
 from tasks.config import BuildConfig

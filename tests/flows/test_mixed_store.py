@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.build_depth import Source, build_depth
+from flows.build_depth import build_depth
 from flows.cluster import DaskConfig
+from flows.source import Source
 from storage.snapshot import open_snapshot
 from storage.verify import verify
 from tasks.config import BuildConfig

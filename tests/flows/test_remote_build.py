@@ -8,8 +8,9 @@ from pathlib import Path
 import boto3
 import pytest
 
-from flows.build_depth import Source, build_depth
+from flows.build_depth import build_depth
 from flows.cluster import DaskConfig
+from flows.source import Source
 from storage.dataset import DepthDataset
 from storage.snapshot import open_snapshot
 from storage.verify import verify
