@@ -41,8 +41,9 @@ CONFIG = BuildConfig.model_validate({"view": {"views": 2}, "shard_samples": 40})
 
 def run(root: Path, store: Path, config: BuildConfig = CONFIG, workers: int = 2) -> "BuildSummary":
     """The build flow over a dataset in the CelebA-Spoof layout."""
-    from flows.build_depth import Source, build_depth
+    from flows.build_depth import build_depth
     from flows.cluster import DaskConfig
+    from flows.source import Source
 
     return build_depth([Source(name="celeba-spoof", root=str(root))], str(store), config, DaskConfig(workers=workers))
 
