@@ -76,3 +76,12 @@ def test_every_link_and_every_file_that_is_named_is_there(page: Path) -> None:
 def test_the_readme_leads_to_every_page() -> None:
     linked = set(re.findall(r"\]\(([^)#\s]+\.md)", (ROOT / "README.md").read_text()))
     assert linked >= {page.relative_to(ROOT).as_posix() for page in PAGES[1:]}
+
+
+def test_every_benchmark_is_named_in_the_docs() -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+    programs = [path for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()]
+    assert programs
+    assert [
+        path.name for path in programs if f"`{path.name}" not in text and f"benchmarks/{path.name}" not in text
+    ] == []
