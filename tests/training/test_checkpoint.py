@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,6 +56,40 @@ def test_weights_that_cannot_be_used_say_why(tmp_path, spoil, message):
     spoil(path)
     with pytest.raises(TrainingError, match=message):
         load_weights(path, Encoder())
+
+
+class Trap:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pytorch_file_gives_its_tensors_whoever_wrapped_them(tmp_path):
+    net = he_init(Encoder(), torch.Generator().manual_seed(0))
+    state = net.state_dict()
+    for number, content in enumerate([state, {"state_dict": {f"module.{name}": v for name, v in state.items()}}]):
+        torch.save(content, tmp_path / f"{number}.pth")
+        back = load_weights(tmp_path / f"{number}.pth", Encoder())
+        assert all(torch.equal(v, back.state_dict()[name]) for name, v in state.items())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda folder: {"conv.weight": Trap(folder / "trap")}, "not a PyTorch weights file"),
+        (lambda folder: [torch.zeros(3)], "expected a state dict, names to tensors, found list"),
+        (lambda folder: {"epoch": 3}, "expected a state dict, names to tensors, found dict"),
+    ],
+)
+def test_a_pytorch_file_that_holds_more_than_tensors_is_refused_and_nothing_of_it_is_run(tmp_path, content, message):
+    torch.save(content(tmp_path), tmp_path / "w.pth")
+    with pytest.raises(TrainingError, match=message):
+        load_weights(tmp_path / "w.pth", Encoder())
+    assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]
 
 
 def test_json_refuses_nan_and_leaves_nothing(tmp_path):
