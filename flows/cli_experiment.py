@@ -30,15 +30,21 @@ def experiment(
     Settings of every row: `--set settings.NAME=VALUE` (the method), `run.NAME` (the training), `pretrain.NAME`; of one:
     `--set rows.ROW.settings.NAME=VALUE`.
     """
+    from flows.api import prefect_api
     from flows.experiment import experiment as run
+    from storage.snapshot import parse_store
 
+    for store in stores:
+        parse_store(store)  # a URL with credentials is refused before Prefect keeps it
     files = {}
     for text in weights or ():
         key, equals, path = text.partition("=")
         if not (key and equals and path):
             raise TrainingError(f"--weights {text}: expected NAME=FILE, as imagenet=resnet18x0.25.pth")
         files[key] = path
-    lines = run(name, stores, str(out), seed, protocol, files, overlaid({}, sets))
+    changes = overlaid({}, sets)
+    with prefect_api():
+        lines = run(name, stores, str(out), seed, protocol, files, changes)
     print((out / "table.md").read_text())
     raise typer.Exit(1 if any(line.incomplete for line in lines) else 0)
 

@@ -1,4 +1,5 @@
-"""`pseudodepth train`: any method on a store; and `--set`, by which training commands take all of their settings."""
+"""`pseudodepth train`: any method on a store; `train-liveness`: PDGAN from a store to its report; and `--set`, by which
+training commands take all of their settings."""
 
 import copy
 from pathlib import Path
@@ -68,3 +69,23 @@ def train(
 
         run_training(store, out, chosen, settings, config, progress)
     print(f"model: {out}")
+
+
+@app.command("train-liveness")
+def train_liveness(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="folder or URL of a store; STORE@N opens snapshot N")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for gan/, model/, evaluation/ and report.html")],
+    protocol: Annotated[str | None, typer.Option(help="name of a protocol, or a YAML file")] = None,
+    seed: Annotated[int, typer.Option(help="everything random follows from it")] = 0,
+    sets: SetOption = None,
+) -> None:
+    """PDGAN in one go: pre-train, finetune, evaluate, report; settings are those of its steps.
+
+    `--set pretraining.NAME=VALUE`, as in `pretrain`, and `--set finetuning.NAME=VALUE`, as in `finetune`.
+    """
+    from flows.run import run_train_liveness
+
+    options: dict[str, Any] = {part: {"protocol": protocol, "seed": seed} for part in ("pretraining", "finetuning")}
+    if unknown := set(overlaid(options, sets)) - {"pretraining", "finetuning"}:
+        raise TrainingError(f"--set {min(unknown)}: settings here begin with `pretraining.` or `finetuning.`")
+    run_train_liveness(store, out, options)

@@ -187,6 +187,25 @@ def run_evaluate(store: str, model: Path, out: Path, split: str, options: dict[s
     return result
 
 
+def run_train_liveness(store: str, out: Path, options: dict[str, Any]) -> "Evaluation":
+    """Run the train-liveness flow (options: `pretraining`, `finetuning`), print its figures and where its report is."""
+    parse_store(store)  # a URL with credentials is refused before Prefect keeps it
+    from flows.api import prefect_api
+    from flows.train import train_liveness
+    from training.evaluate import Evaluation
+    from training.finetune import FinetuneConfig
+    from training.pretrain import PretrainConfig
+
+    pretraining = PretrainConfig.model_validate(options["pretraining"])
+    finetuning = FinetuneConfig.model_validate(options["finetuning"])
+    with prefect_api():
+        result = train_liveness(store, str(out), pretraining, finetuning)
+    assert isinstance(result, Evaluation), "without a policy it always trains"
+    show_evaluation(result)
+    console.print(f"model: {out / 'model'}\nreport: {out / 'report.html'}")
+    return result
+
+
 def show_evaluation(result: "Evaluation") -> None:
     """Print the figures at the dev threshold and, beside them, at the oracle's."""
     table = Table(

@@ -122,6 +122,27 @@ def test_pretrain_finetune_and_evaluate_take_their_options(
     assert "PretrainConfig.batch" in capsys.readouterr().err
 
 
+def test_train_liveness_goes_from_a_store_to_a_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, prefect_server: None
+) -> None:
+    balls, out = build_store(tmp_path / "balls", {"train": ["a", "b", "c"], "test": ["d"]}), tmp_path / "out"
+    small = [f"{part}.{name}" for part in ("pretraining", "finetuning") for name in ("batch=8", "input_size=64")]
+    small += ["pretraining.pdgan.warmup_epochs=1", "pretraining.pdgan.adversarial_epochs=1"]
+    small += ["pretraining.pdgan.depth_size=32", "finetuning.epochs=1"]
+    sets = [word for text in small for word in ("--set", text)]
+    assert call(monkeypatch, "train-liveness", balls, "--out", out, "--seed", 5, *sets) == 0
+    said = capsys.readouterr().out
+    assert "APCER print" in said
+    assert f"report: {out / 'report.html'}" in said.replace("\n", "")  # the console breaks long lines
+    model = json.loads((out / "model" / "model.json").read_text())
+    assert model["training"]["config"]["seed"] == 5
+    assert model["training"]["encoder"] == str(out / "gan")
+    assert json.loads((out / "evaluation" / "evaluation.json").read_text())["model"]["folder"] == str(out / "model")
+    assert "<html" in (out / "report.html").read_text()
+    assert call(monkeypatch, "train-liveness", balls, "--out", out, "--set", "epochs=1") == 2
+    assert "begin with `pretraining.` or `finetuning.`" in capsys.readouterr().err
+
+
 def test_options_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
     file = tmp_path / "build.yaml"
     file.write_text("view: {views: 3, margin: 1.5}\nseed: 7\n")

@@ -7,10 +7,11 @@ import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event
 
-from tests.fixtures.balls import FAST
+from tests.fixtures.balls import FAST, FAST_PDGAN
 from training.config import LoopConfig
 from training.errors import TrainingError
 from training.finetune import FinetuneConfig, finetune
+from training.pretrain import PretrainConfig, pretrain
 from training.track import SIDE, grid
 
 
@@ -51,6 +52,33 @@ def test_a_grid_holds_every_picture_in_its_place():
     assert pixels[SIDE // 2, SIDE // 2].tolist() == [0, 0, 0]
     assert pixels[SIDE // 2, SIDE + SIDE // 2].tolist() == [255, 0, 0]
     assert np.abs(pixels[SIDE + 5].astype(int) - 128).max() <= 1
+
+
+def test_mlflow_holds_settings_curves_and_grids(store, tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="needs the extra `mlflow`")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)  # where its pictures go
+    config = PretrainConfig(pdgan=FAST_PDGAN, loop=LoopConfig(track=("mlflow",)), **FAST)
+    pretrain(str(store), tmp_path / "out", config)
+    [run] = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert run.info.status == "FINISHED"
+    assert run.data.params["config.batch"] == "16"
+    client = mlflow.MlflowClient()
+    curve = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "pdgan-generator/g_l1")]
+    assert [step for step, _ in curve] == [10, 20]
+    assert curve[0][1] > curve[1][1] > 0
+    folder = "pdgan-generator/samples"
+    assert len(client.list_artifacts(run.info.run_id, folder)) == 3
+
+
+def test_weights_and_biases_holds_curves_and_grids(store, tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="needs the extra `wandb`")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    out = tmp_path / "out"
+    pretrain(str(store), out, PretrainConfig(pdgan=FAST_PDGAN, loop=LoopConfig(track=("wandb",)), **FAST))
+    [file] = out.glob("wandb/offline-run-*/run-*.wandb")
+    assert file.read_bytes().count(b"pdgan-generator/g_l1") >= 2  # a point each, in plain records
+    assert len(list(out.glob("wandb/offline-run-*/files/media/images/pdgan-generator/samples*.png"))) == 3
 
 
 @pytest.mark.skipif(find_spec("wandb") is not None, reason="says what happens without it")
