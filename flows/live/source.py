@@ -56,7 +56,8 @@ def shots(source: str, *, paced: bool = True) -> Iterator[Shot]:
                 f"{redacted(source)}: no stream of a camera; expected one of {', '.join(sorted(_STREAMS))}"
             )
         rtsp = {"rtsp_transport": "tcp"} if scheme.startswith("rtsp") else {}
-        return _arriving(_decoded(source, options={**rtsp, "fflags": "nobuffer", "flags": "low_delay"}))
+        # not fflags=nobuffer: it throws away what was read to find the codec, and with it the first key frame
+        return _arriving(_decoded(source, options={**rtsp, "flags": "low_delay"}))
     if path.is_dir():
         return _due(_pictures(path)) if paced else _arriving(_pictures(path))
     if path.is_file():
