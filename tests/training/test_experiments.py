@@ -13,6 +13,7 @@ from pydantic import ValidationError
 import training.experiments.cell as cell_module
 from tests.fixtures.balls import FAST, FAST_PDGAN, build_store
 from tests.fixtures.clips import build_clip_store
+from training.config import TrainConfig
 from training.errors import TrainingError
 from training.experiments import Grid, experiments, find_experiment, plan, run_cell, write_table
 from training.experiments.cell import finished
@@ -311,6 +312,7 @@ def test_every_shipped_experiment_names_what_exists():
             assert (row.protocol or experiment.protocol) in families
             if row.method is not None:
                 get_method(row.method).settings.model_validate(row.settings)
+                TrainConfig.model_validate(row.run)
                 PretrainConfig.model_validate(row.pretrain or {})
     assert {row.method for row in find_experiment("compare").rows} == set(METHODS) - {"pdgan-generator"}
 
