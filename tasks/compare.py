@@ -101,7 +101,7 @@ def compare(media: pa.Table, roots: dict[str, str], known: Known, *, checksum: b
     size, time = (_equal(before[name], now[name]) for name in ("size", "mtime_ns"))
     unknown = pc.equal(pc.fill_null(before["sha256"], ""), "").to_numpy()
     doubt = np.flatnonzero(same_facts & (unknown | (size & ~time) | (checksum & size)))
-    content[there] = size & time & ~unknown
+    content[there] = size & time
     sha256 = np.full(len(media), "", object)
     sha256[there[doubt]] = _hash(now.take(pa.array(doubt)), roots)
     stored = pc.fill_null(before["sha256"], "").take(pa.array(doubt)).to_numpy(zero_copy_only=False)
