@@ -69,14 +69,14 @@ def build_depth(
         print(f"leak: {leak}", file=sys.stderr, flush=True)
     target.check_writable()
     by_split: dict[tuple[str, str], Counter[str]] = {}
-    stage_seconds: Counter[str] = Counter()
+    stages: dict[tuple[str, str], Counter[str]] = {}
 
     def make(work: Plan) -> list[ShardInfo]:
         for reason in work.why:  # so that nobody wonders why a night was spent
             print(f"why: {reason}", file=sys.stderr, flush=True)
         shards, progress = make_shards(work, config, str(target.root), dask or DaskConfig())
         by_split.update(progress.by_split)
-        stage_seconds.update(progress.stages)
+        stages.update(progress.stages)
         return shards
 
     def put(shards: list[ShardInfo], current: Snapshot | None) -> Snapshot:
@@ -88,9 +88,9 @@ def build_depth(
 
     with one_build(str(target.root)), build_lock(target.root):
         done = build_store(target, scans, config, make, put, checksum=checksum, only=only or EVERYTHING)
-    summary = summarise(done, scans, stage_seconds, started)
+    summary = summarise(done, scans, sum(stages.values(), Counter()), started)
     if done.committed:
-        announce(summary, done.snapshot, by_split)
+        announce(summary, done.snapshot, by_split, stages)
     return summary
 
 

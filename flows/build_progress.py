@@ -24,12 +24,12 @@ EVERY_SECONDS = 10.0
 class BuildProgress:
     """Counts what finished shards hold; may be called from several threads.
 
-    `by_split`: (dataset, split) -> media, samples, live, spoof, rejects; `stages`: stage -> seconds, over all workers.
+    By (dataset, split): `by_split` media, samples, live, spoof, rejects; `stages` the seconds of each, over all workers.
     """
 
     def __init__(self, total: int, advance: Advance, artifact: UUID, metrics: Metrics) -> None:
         self.by_split: dict[tuple[str, str], Counter[str]] = {}
-        self.stages: Counter[str] = Counter()
+        self.stages: dict[tuple[str, str], Counter[str]] = {}
         self._total, self._advance, self._artifact, self._metrics = total, advance, artifact, metrics
         self._began = self._told = time.monotonic()
         self._gpu = ""
@@ -42,7 +42,7 @@ class BuildProgress:
         )
         with self._lock:
             self.by_split.setdefault((plan.dataset, plan.split), Counter()).update(counts)
-            self.stages.update(timings)
+            self.stages.setdefault((plan.dataset, plan.split), Counter()).update(timings)
             self._metrics.add(plan.dataset, plan.split, counts, timings)
             totals = sum(self.by_split.values(), Counter[str]())
             tell = time.monotonic() - self._told >= EVERY_SECONDS

@@ -4,7 +4,7 @@ import base64
 import io
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -77,8 +77,16 @@ def summarise(done: Built, scans: list[Scan], stage_seconds: Mapping[str, float]
     )
 
 
-def announce(summary: BuildSummary, snapshot: Snapshot, by_split: Mapping[tuple[str, str], Mapping[str, int]]) -> None:
-    """Tell Prefect: tables and a picture for the UI, and the event that starts training downstream."""
+def announce(
+    summary: BuildSummary,
+    snapshot: Snapshot,
+    by_split: Mapping[tuple[str, str], Mapping[str, int]],
+    stages: Mapping[tuple[str, str], Mapping[str, float]],
+) -> None:
+    """Tell Prefect: tables and a picture for the UI, and the event that starts training downstream.
+
+    By (dataset, split), of this run: `by_split` counts, `stages` the seconds of each.
+    """
     get_run_logger().info(
         "snapshot %d of %s: %d samples, %d rejects",
         summary.snapshot,
@@ -98,7 +106,7 @@ def announce(summary: BuildSummary, snapshot: Snapshot, by_split: Mapping[tuple[
     )
     create_markdown_artifact(
         key="build-depth-store",
-        markdown=_page(summary, snapshot),
+        markdown=_page(summary, snapshot, by_split, stages),
         description=f"Rejects, quality, stages and samples of snapshot {summary.snapshot}",
     )
     emit_event(
@@ -111,27 +119,43 @@ def announce(summary: BuildSummary, snapshot: Snapshot, by_split: Mapping[tuple[
     )
 
 
-def _page(summary: BuildSummary, snapshot: Snapshot) -> str:
-    """Markdown: tables of rejects, quality and throughput, and the contact sheet."""
-    quality = quality_table(snapshot)["quality"].to_numpy()
-    counts = np.histogram(quality, 10, (0, 1))[0]
-    tenths = [(f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}", n) for tenth, n in enumerate(counts) if n]
-    made = max(summary.samples, 1)
-    speeds = [(stage, f"{1e3 * spent / made:.1f}") for stage, spent in summary.stage_seconds.items()]
+def _page(
+    summary: BuildSummary,
+    snapshot: Snapshot,
+    by_split: Mapping[tuple[str, str], Mapping[str, int]],
+    stages: Mapping[tuple[str, str], Mapping[str, float]],
+) -> str:
+    """Markdown: by dataset, tables of rejects, quality and throughput; and the contact sheet."""
+    rejects = snapshot.rejects().group_by(["dataset", "split", "reason"]).aggregate([([], "count_all")])
+    judged = quality_table(snapshot)
+    quality, datasets = judged["quality"].to_numpy(), np.array(judged["dataset"].to_pylist())
+    tenths = [(name, *np.histogram(quality[datasets == name], 10, (0, 1))[0]) for name in sorted(set(datasets))]
+    names = list(dict.fromkeys(stage for spent in stages.values() for stage in spent))
+    speeds = [
+        (*split, *(f"{1e3 * spent[stage] / max(by_split[split]['samples'], 1):.1f}" for stage in names))
+        for split, spent in sorted(stages.items())
+        if spent
+    ]
     picture = io.BytesIO()
     contact_sheet(snapshot, _SHEET_COLUMNS).save(picture, "jpeg", quality=_JPEG_QUALITY)
     sheet = base64.b64encode(picture.getvalue()).decode()
     return "\n\n".join(
         [
             f"## {summary.store}, snapshot {summary.snapshot}",
-            _table(("rejected for", "media or frames"), sorted(summary.rejects.items()) or [("nothing", 0)]),
-            _table(("quality of live frames", "frames"), tenths or [("none judged", 0)]),
-            _table(("stage", "ms of a worker a sample"), speeds or [("every shard was there", "")]),
+            "### Rejected media and frames",
+            _table(
+                ("dataset", "split", "reason", "number"), sorted(tuple(row.values()) for row in rejects.to_pylist())
+            ),
+            "### Live frames by quality",
+            _table(("dataset", *(f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}" for tenth in range(10))), tenths),
+            "### Milliseconds of a worker a sample, in this run",
+            _table(("dataset", "split", *names), speeds),
             f"![live crops with their depth maps; spoofs with none](data:image/jpeg;base64,{sheet})",
         ]
     )
 
 
-def _table(header: tuple[str, str], rows: list[tuple[str, int]] | list[tuple[str, str]]) -> str:
-    lines = [header, ("---", "---"), *rows]
-    return "\n".join(f"| {left} | {right} |" for left, right in lines)
+def _table(header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
+    if not rows:
+        return "none"
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in (header, ["---"] * len(header), *rows))

@@ -16,8 +16,8 @@ _CONTOURS = 6  # lines of equal depth
 
 
 def quality_table(snapshot: Snapshot) -> pa.Table:
-    """PARTS, `row` (of the snapshot), path, points and crop of every judged live frame (view 0), worst first."""
-    table = snapshot.columns(["label", "view", "path", "points", "crop", *PARTS])
+    """PARTS, `row` (of the snapshot), dataset, path, points, crop of every judged live frame (view 0), worst first."""
+    table = snapshot.columns(["label", "view", "dataset", "path", "points", "crop", *PARTS])
     table = table.append_column("row", pa.array(np.arange(len(table))))
     quality = table["quality"].to_numpy()
     rows = np.flatnonzero((table["view"].to_numpy() == 0) & (table["label"].to_numpy() == 0) & np.isfinite(quality))

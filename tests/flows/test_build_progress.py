@@ -71,8 +71,11 @@ def test_prefect_keeps_tables_and_a_picture_of_a_build(
     assert '"split": "train"' in datasets
     assert '"samples": 2' in datasets
     text = found["build-depth-store"].data
-    assert "| no-face | 1 |" in text
-    assert "| quality of live frames | frames |" in text
-    assert re.search(r"\| align \| [\d.]+ \|", text)
+    assert "| folder | test | no-face | 1 |" in text
+    (live,) = re.findall(r"^\| folder ((?:\| \d+ ){10})\|$", text, re.M)
+    assert sum(map(int, re.findall(r"\d+", live))) == 1
+    assert "| dataset | split | read | wait | detect | align |" in text
+    (train,) = re.findall(r"^\| folder \| train ((?:\| \d+\.\d ){8})\|$", text, re.M)
+    assert all(float(spent) > 0 for spent in re.findall(r"[\d.]+", train)[2:4]), "of detection and alignment"
     (picture,) = re.findall(r"data:image/jpeg;base64,([\w+/=]+)", text)
     assert Image.open(io.BytesIO(base64.b64decode(picture))).size[0] == 8 * 112
