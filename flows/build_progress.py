@@ -24,7 +24,7 @@ EVERY_SECONDS = 10.0
 class BuildProgress:
     """Counts what finished shards hold; may be called from several threads.
 
-    By (dataset, split): `by_split` media, samples, live, spoof, rejects; `stages` the seconds of each, over all workers.
+    By (dataset, split): `by_split` media, samples, live, spoof, rejects; `stages` the seconds of each, of all workers.
     """
 
     def __init__(self, total: int, advance: Advance, artifact: UUID, metrics: Metrics) -> None:

@@ -53,12 +53,19 @@ class Lines:
         self.done = done
 
 
+def local_folder(text: str, parameter: str = "out") -> Path:
+    """The folder of a parameter; raises TrainingError for a URL: stores may be anywhere, models lie on this machine."""
+    if "://" in text:
+        raise TrainingError(f"{text}: models are written to a folder here; give a local path as `{parameter}`")
+    return Path(text)
+
+
 @flow(name="pretrain-gan", flow_run_name="pretrain-gan {store}", persist_result=False)
 def pretrain_gan(store: str, out: str, config: PretrainConfig | None = None) -> str:
     """Train the PDGAN generator and critic on a store; returns the folder that holds the encoder."""
     lines = Lines()
     with lines.open:
-        return str(run_pretraining(store, Path(out), config or PretrainConfig(), lines))
+        return str(run_pretraining(store, local_folder(out), config or PretrainConfig(), lines))
 
 
 @flow(name="finetune", flow_run_name="finetune {store}", persist_result=False)
@@ -66,7 +73,7 @@ def finetune(store: str, out: str, config: FinetuneConfig | None = None) -> str:
     """Train the liveness classifier, from the pre-trained encoder if the config names one; returns its folder."""
     lines = Lines()
     with lines.open:
-        return str(run_finetuning(store, Path(out), config or FinetuneConfig(), lines))
+        return str(run_finetuning(store, local_folder(out), config or FinetuneConfig(), lines))
 
 
 @flow(name="evaluate", flow_run_name="evaluate {model}", persist_result=False)
@@ -96,8 +103,8 @@ def evaluate(
     """
     return run_evaluation(
         store,
-        Path(model),
-        Path(out),
+        local_folder(model, "model"),
+        local_folder(out),
         split=split,
         protocol=protocol,
         threshold=threshold,
@@ -126,9 +133,7 @@ def train_liveness(
         notes: lines for the report, such as the error against a known truth.
         policy: train only if the snapshot is worth it, and once; the run then ends as `Skipped`. Without one: always.
     """
-    if "://" in out:
-        raise TrainingError(f"{out}: models are written to a folder here; give a local path as `out`")
-    folder = Path(out)
+    folder = local_folder(out)
     if policy is not None:
         wait = reason_to_wait(store, folder, policy) or claim(folder, UUID(flow_run.get_id()))
         if wait:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from prefect.client.orchestration import get_client
 
-from flows.train import train_liveness
+from flows.train import evaluate, finetune, pretrain_gan, train_liveness
 from flows.train_policy import CLAIM, TRAINED, TrainPolicy, claim, new_samples, note_trained, reason_to_wait
 from storage.config import StoreConfig
 from storage.snapshot import Store
@@ -104,3 +104,8 @@ def test_the_flow_trains_a_snapshot_once_and_says_why_it_does_not_again(tmp_path
 def test_models_are_not_written_behind_urls(store: str, prefect_server: None) -> None:
     with pytest.raises(TrainingError, match="s3://bucket/models/1: models are written to a folder here"):
         train_liveness(store, "s3://bucket/models/1", policy=TrainPolicy())
+    for step in (pretrain_gan, finetune):
+        with pytest.raises(TrainingError, match="give a local path as `out`"):
+            step.fn(store, "s3://bucket/models/1")
+    with pytest.raises(TrainingError, match="give a local path as `model`"):
+        evaluate.fn(store, "s3://bucket/models/1", "out")
