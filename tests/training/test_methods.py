@@ -286,6 +286,17 @@ def test_the_three_terms_carry_their_weights_and_reach_both_networks():
     assert set(network.state_dict()) & {"head.1.weight", "classifier.head.1.weight"} == set()  # not kept
 
 
+def test_instance_norms_take_the_strength_of_a_cue_and_batch_norms_leave_it():
+    """What the last stage is given, ten times as strong: the score moves only where norms are the batch's."""
+    x = torch.rand(4, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    x[:2] *= 10
+    for norm, moves in (("instance", False), ("batch", True)):
+        stage = he_init(CueGenerator(0.125, norm=norm), torch.Generator().manual_seed(0)).last
+        with torch.no_grad():
+            strength = torch.tanh(stage(x, None)).abs().mean(dim=(1, 2, 3))
+        assert ((strength[:2].mean() / strength[2:].mean() - 1).abs() > 0.1).item() is moves
+
+
 def test_an_encoder_from_a_file_keeps_its_statistics(tmp_path):
     path = tmp_path / "encoder.safetensors"
     source = he_init(CueGenerator(0.125).encoder, torch.Generator().manual_seed(7))

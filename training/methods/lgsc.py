@@ -13,6 +13,7 @@ is 1 - mean |cue|.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -27,17 +28,18 @@ from training.methods.pixels import Normalise
 from training.methods.plain import TURNED
 from training.methods.resnet import Encoder
 
+Norm = Literal["instance", "batch"]
 PIXELS = (100 / 255,) * 3, (80 / 255,) * 3  # the published code's mean and deviation
 
 
 class CueBlock(nn.Module):
     """Two 3 x 3 convolutions with instance norms and a skip."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, norm: Norm) -> None:
         super().__init__()
-        self.conv1, self.norm1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), _norm(outputs)
-        self.conv2, self.norm2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), _norm(outputs)
-        self.skip = nn.Identity() if inputs == outputs else _pointwise(inputs, outputs)
+        self.conv1, self.norm1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), _normed(outputs, norm)
+        self.conv2, self.norm2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), _normed(outputs, norm)
+        self.skip = nn.Identity() if inputs == outputs else _pointwise(inputs, outputs, norm)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,13 +51,13 @@ class CueBlock(nn.Module):
 class CueStage(nn.Module):
     """Nearest x 2 and a 2 x 2 convolution, the encoder's features of that size beside it, two blocks and a skip."""
 
-    def __init__(self, inputs: int, beside: int, between: int, outputs: int) -> None:
+    def __init__(self, inputs: int, beside: int, between: int, outputs: int, norm: Norm) -> None:
         super().__init__()
         self.up = nn.Conv2d(inputs, between, 2, bias=False)
-        self.norm = _norm(between)
+        self.norm = _normed(between, norm)
         self.relu = nn.ReLU(inplace=True)
-        self.blocks = nn.Sequential(CueBlock(between + beside, outputs), CueBlock(outputs, outputs))
-        self.skip = _pointwise(between + beside, outputs)
+        self.blocks = nn.Sequential(CueBlock(between + beside, outputs, norm), CueBlock(outputs, outputs, norm))
+        self.skip = _pointwise(between + beside, outputs, norm)
 
     def forward(self, x: Tensor, beside: Tensor | None) -> Tensor:
         """(B, inputs, H, W) and (B, beside, 2H, 2W) or None -> (B, outputs, 2H, 2W)."""
@@ -68,13 +70,13 @@ class CueStage(nn.Module):
 class CueGenerator(Network):
     """ResNet-18 down, five stages up: an image to its spoof cue. width 1 is the paper's, 16,322,583 parameters."""
 
-    def __init__(self, width: float = 1.0) -> None:
+    def __init__(self, width: float = 1.0, norm: Norm = "instance") -> None:
         super().__init__()
         self.normalise = Normalise(*PIXELS)
         self.encoder = Encoder(width)
         w = [round(c * width) for c in (64, 64, 128, 256, 512)]  # channels at 1/2, 1/4, ... 1/32
-        self.stages = nn.ModuleList(CueStage(w[i + 1], w[i], w[i], w[i]) for i in (3, 2, 1, 0))
-        self.last = CueStage(w[0], 0, w[0], 3)
+        self.stages = nn.ModuleList(CueStage(w[i + 1], w[i], w[i], w[i], norm) for i in (3, 2, 1, 0))
+        self.last = CueStage(w[0], 0, w[0], 3, norm)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, S, S) float RGB in [0, 1], S a multiple of 32 -> cue (B, 3, S, S) in (-1, 1)."""
@@ -122,6 +124,10 @@ class LGSCConfig(AdamSettings):
         default=None, description="what the auxiliary classifier's ResNet-18 starts from; none = He's rule"
     )
     width: float = Field(default=1.0, gt=0, description="all channels times this; 0.25 has a fifteenth of the work")
+    norm: Norm = Field(
+        default="instance",
+        description="of the way up; norms by instance take from a picture how strong its cue is, those by batch do not",
+    )
 
 
 def live_regression(cue: Tensor, label: Tensor) -> Tensor:
@@ -187,12 +193,12 @@ class LGSC(OneNetworkMethod[LGSCConfig]):
     run = {**TURNED, "loop": {"schedule": "step", "milestones": (5, 8), "gamma": 0.3}}  # noqa: RUF012 - read only
     networks = CueGenerator
     learners = LGSCLearner
-    shaped_by = ("width",)
+    shaped_by = ("width", "norm")
 
 
-def _norm(channels: int) -> nn.InstanceNorm2d:
-    return nn.InstanceNorm2d(channels, affine=True)
+def _normed(channels: int, norm: Norm) -> nn.Module:
+    return nn.InstanceNorm2d(channels, affine=True) if norm == "instance" else nn.BatchNorm2d(channels)
 
 
-def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), _norm(outputs))
+def _pointwise(inputs: int, outputs: int, norm: Norm) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), _normed(outputs, norm))
