@@ -65,6 +65,7 @@ def live(
         min_face=min_face,
         min_sharpness=min_sharpness,
     )
+    watch = Watch(predictor, config)
     if source is None:
         from flows.live.web import is_loopback, serve
 
@@ -76,7 +77,7 @@ def live(
         serve(lambda: Watch(predictor, config), host, port)
         return
     tell = _print_json if as_json else _StateChanges()
-    tally = run(source, Watch(predictor, config), every_frame=every_frame, show=show, out=out, tell=tell)
+    tally = run(source, watch, every_frame=every_frame, show=show, out=out, tell=tell)
     print(tally.line(), file=sys.stderr)
 
 

@@ -98,14 +98,14 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
     threshold: Annotated[str, typer.Option(help="of those the model carries: eer, bpcer10/5/1, apcer10/5/1")] = "eer",
     int8: Annotated[bool, typer.Option("--int8", help="use the quantised network")] = False,
-    frames: Annotated[int, typer.Option(min=1, help="frames of a video, taken evenly")] = 8,
+    frames: Annotated[int, typer.Option(min=1, help="frames (or clips) of a video, taken evenly")] = 8,
     fusion: Annotated[Fusion, typer.Option(help="how the frames of a video become one score")] = Fusion.mean,
     split: Annotated[str | None, typer.Option(help="of a store; default: all of it")] = None,
     min_face: Annotated[float | None, typer.Option(min=0, help="px; default: the model's")] = None,
     min_sharpness: Annotated[float | None, typer.Option(min=0, help="0 takes blurred faces too")] = None,
     detector_weights: Annotated[Path | None, typer.Option(help="weights file of the detector")] = None,
 ) -> None:
-    """Live or spoof, with the score; or why there is none: no face, too small, blurred, unreadable."""
+    """Live or spoof, with the score; or why there is none: no face, too small, blurred, no clip, unreadable."""
     from flows.predict import predict as predict_all
     from flows.predictor import Predictor
 

@@ -16,10 +16,11 @@ import numpy as np
 
 from flows.predictor import Predictor, Result
 from liveness.errors import ModelError
+from storage.clips import clips_of
 from storage.location import SNAPSHOTS
 from storage.snapshot import Snapshot, open_snapshot
 from tasks.errors import BuildError, MediumError
-from tasks.read import ReadConfig, read_frames
+from tasks.read import Frame, ReadConfig, read_frames
 from tasks.sources.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 Fusion = Literal["mean", "median", "max", "min"]
@@ -29,16 +30,17 @@ _FUSE: dict[str, Callable[[Sequence[float]], np.floating]] = {
     "max": np.max,
     "min": np.min,
 }
-_BATCH = 64  # crops of a store read together
+_BATCH = 64  # crops of a store read together, in clips or not
 
 
 @dataclass(frozen=True)
 class Prediction:
     """One medium or one sample of a store.
 
-    state: live, spoof, no-face, too-small, blurred or unreadable. score: None unless live or spoof; of a video it is
-    fused from the frames that have one. reason: why there is no score. frames: a video's frames, each as
-    `Result.to_json` with its number; a picture's one result is in `face`.
+    state: live, spoof, no-face, too-small, blurred, no-clip or unreadable. score: None unless live or spoof; of a video
+    it is fused from the frames that have one. reason: why there is no score. frames: a video's frames, each as
+    `Result.to_json` with its number; a picture's one result is in `face`. A model of clips scores those of a video in
+    place of its frames, each by the number of its last.
     """
 
     path: str
@@ -59,7 +61,8 @@ def predict(
 ) -> Iterator[Prediction]:
     """Predictions of a picture, a video, all media below a folder (in path order), or a store (`split` of it).
 
-    `frames` are taken of a video, evenly. A medium that cannot be read is a prediction too, with its reason. Raises
+    `frames` are taken of a video, evenly; for a model of clips so many clips, as a build takes them. A medium that
+    cannot be read or holds no clip is a prediction too, with its reason, as is a store's frame in no clip. Raises
     BuildError for a target that is not there or a folder without media, ModelError for a store that was cut by another
     rule than the model's, StoreError for a damaged one.
     """
@@ -89,10 +92,23 @@ def _of_medium(path: Path, predictor: Predictor, frames: int, fusion: Fusion) ->
     kind = "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image"
     found: list[tuple[int, Result]] = []
     broken = ""
+    read = ReadConfig(n=frames)
+    if predictor.frames > 1:
+        if kind == "image":
+            return _no_clip(str(path), predictor, "a picture")
+        read = ReadConfig(frames="clips", n=frames, clip_frames=predictor.frames, clip_interval=predictor.interval)
+    clip: list[Frame] = []
     try:
-        for number, frame in read_frames(path, kind, ReadConfig(n=frames)):
-            found.append((number, predictor.score([frame])[0]))
+        for number, frame in read_frames(path, kind, read):
+            clip.append(frame)
+            if len(clip) == predictor.frames:
+                found.append((number, predictor.score_clip(clip)))
+                clip = []
+        if clip:
+            broken = f"it ends {len(clip)} frames into a clip of {predictor.frames}, before its index says so"
     except MediumError as error:
+        if error.reason == "too-short":
+            return _no_clip(str(path), predictor, error.detail)
         broken = str(error)
     results = [result for _, result in found]
     if not results:
@@ -105,8 +121,14 @@ def _of_medium(path: Path, predictor: Predictor, frames: int, fusion: Fusion) ->
         score = float(_FUSE[fusion](scores))
         return Prediction(str(path), predictor.decide(score), score, predictor.threshold, broken, None, each)
     state, count = Counter(result.state for result in results).most_common(1)[0]
-    reason = f"{state} in {count} of {len(results)} frames" + (f"; {broken}" if broken else "")
+    of = "frames" if predictor.frames == 1 else "clips"
+    reason = f"{state} in {count} of {len(results)} {of}" + (f"; {broken}" if broken else "")
     return Prediction(str(path), state, None, predictor.threshold, reason, None, each)
+
+
+def _no_clip(path: str, predictor: Predictor, what: str) -> Prediction:
+    reason = f"{what}; the model takes {predictor.frames} frames of a video, {predictor.interval} apart"
+    return Prediction(path, "no-clip", None, predictor.threshold, reason, None, None)
 
 
 def _of_result(path: str, result: Result) -> Prediction:
@@ -125,14 +147,22 @@ def _of_store(snapshot: Snapshot, predictor: Predictor, split: str | None) -> It
     _check_crops(snapshot, predictor)
     for shard in snapshot.shards:
         reader = snapshot.open(shard)
-        table = reader.columns(["dataset", "path", "frame", "view", "split"]).to_pylist()
-        rows = [i for i, row in enumerate(table) if row["view"] == 0 and split in (None, row["split"])]
-        for start in range(0, len(rows), _BATCH):
-            part = rows[start : start + _BATCH]
-            images, _ = reader.read(np.array(part))
-            for i, result in zip(part, predictor.judge_crops(list(images), [None] * len(part)), strict=True):
-                row = table[i]
-                yield _of_result(f"{row['dataset']}:{row['path']}#{row['frame']}", result)
+        columns = reader.columns(["dataset", "path", "frame", "view", "split"])
+        table = columns.to_pylist()
+        names = [f"{row['dataset']}:{row['path']}#{row['frame']}" for row in table]
+        asked = np.array([row["view"] == 0 and split in (None, row["split"]) for row in table], bool)
+        clips = clips_of(columns, predictor.frames, predictor.interval)  # a build leaves a video's frames in one shard
+        clips = clips[asked[clips].all(axis=1)]
+        step = max(1, _BATCH // predictor.frames)
+        for start in range(0, len(clips), step):
+            part = clips[start : start + step]
+            images, _ = reader.read(part.reshape(-1))
+            crops = images if predictor.frames == 1 else images.reshape(*part.shape, *images.shape[1:])
+            for i, result in zip(part[:, -1], predictor.judge_crops(list(crops), [None] * len(part)), strict=True):
+                yield _of_result(names[i], result)
+        asked[clips] = False
+        for i in np.flatnonzero(asked):
+            yield _no_clip(names[i], predictor, "a frame outside of the clips")
 
 
 def _check_crops(snapshot: Snapshot, predictor: Predictor) -> None:

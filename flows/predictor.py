@@ -26,7 +26,7 @@ from tasks.warp import warp
 State = Literal["live", "spoof", "no-face", "too-small", "blurred"]
 Box = npt.NDArray[np.float32]  # (4,) x1, y1, x2, y2 px
 
-_BATCH = 32  # crops of one run of the network
+_BATCH = 32  # crops of one run of the network, in clips or not
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,17 @@ class Face:
 
 @dataclass(frozen=True)
 class Result:
-    """What is known of one frame. `score` is None unless `state` is live or spoof: only then the model was asked."""
+    """What is known of one frame. `score` is None unless `state` is live or spoof: only then the model was asked.
+
+    Of a clip, `face` is its last frame's and `sharpness` the least of all; a frame without a face decides the state.
+    """
 
     state: State
     score: float | None
     threshold: float
     face: Face | None
     sharpness: float | None
-    crop: Frame | None  # (S, S, 3) uint8, what the model saw or would have seen
+    crop: Frame | None  # (S, S, 3) or (T, S, S, 3) uint8, what the model saw or would have seen
     map: npt.NDArray[np.float32] | None = None  # (h, w) in [0, 1]: depth, or the cue of an attack, of the crop
 
     def to_json(self) -> dict[str, Any]:
@@ -84,6 +87,8 @@ class Predictor:
         """
         self.model = LivenessModel(Path(model), precision)
         self.card = self.model.card
+        clip = self.card.input.clip
+        self.frames, self.interval = (1, 1) if clip is None else (clip.frames, clip.interval)
         self.threshold = self.model.threshold(threshold).value
         crop = self.card.crop
         self.min_sharpness = self.card.sharpness.least if min_sharpness is None else min_sharpness
@@ -111,6 +116,17 @@ class Predictor:
         """Frames (H, W, 3) uint8 RGB of any sizes -> one result each, of the largest face."""
         return self.judge(frames, self.find(frames))
 
+    def score_clip(self, frames: Sequence[Frame]) -> Result:
+        """The `frames` frames that the model takes, `interval` apart, in the order of time -> one result.
+
+        Each is cut by its own face, as in a build; where one has none the clip has no score.
+        """
+        faces = self.find(frames)
+        missing = next((face for face in faces if isinstance(face, str)), None)
+        crops = [self.crop(image, f.box) for image, f in zip(frames, faces, strict=True) if not isinstance(f, str)]
+        clip = None if missing else crops[0] if self.frames == 1 else np.stack(crops)
+        return self.judge_crops([clip], [missing or faces[-1]])[0]
+
     def find(self, frames: Sequence[Frame]) -> list[Face | State]:
         """The largest face of each frame, or why there is none: `no-face` or `too-small`."""
         return [self._largest(faces) for faces in self._detector(frames)]
@@ -123,14 +139,15 @@ class Predictor:
         return self.judge_crops(crops, faces)
 
     def judge_crops(self, crops: Sequence[Frame | None], faces: Sequence[Face | State | None]) -> list[Result]:
-        """Score crops that were cut by this model's rule; where there is no crop, `faces` holds the state."""
+        """Score crops (of a model of clips: clips) cut by this model's rule; where there is none, `faces` says why."""
         sharp = [None if crop is None else sharpness(crop) for crop in crops]
         least = self.min_sharpness or 0.0
         asked = [i for i, value in enumerate(sharp) if value is not None and value >= least]
         scores: dict[int, float] = {}
         seen: dict[int, npt.NDArray[np.float32]] = {}
-        for start in range(0, len(asked), _BATCH):
-            part = asked[start : start + _BATCH]
+        step = max(1, _BATCH // self.frames)
+        for start in range(0, len(asked), step):
+            part = asked[start : start + step]
             found, maps = self.model.score_and_map(np.stack([crop for i in part if (crop := crops[i]) is not None]))
             scores.update(zip(part, found.tolist(), strict=True))
             if maps is not None:

@@ -35,16 +35,25 @@ class CropRule(_Part):
     size: int
 
 
+class ClipRule(_Part):
+    """Frames of one video, in the order of time, each cut by the crop rule on its own."""
+
+    frames: int = Field(ge=2)
+    interval: int = Field(ge=1, description="frames of the video from one of a clip to the next")
+
+
 class InputRule(_Part):
     """What the network is given: `image` (n, 3, size, size) float32, RGB, pixel / 255, no mean subtracted.
 
-    A crop of another size is resized to it, bilinear, filtered where it shrinks.
+    With `clip` it is (n, clip.frames, 3, size, size). A crop of another size is resized to it, bilinear, filtered where
+    it shrinks.
     """
 
     name: Literal["image"] = "image"
     size: int
+    clip: ClipRule | None = None
     colour: Literal["RGB"] = "RGB"
-    layout: Literal["NCHW"] = "NCHW"
+    layout: Literal["NCHW", "NTCHW"] = "NCHW"
     dtype: Literal["float32"] = "float32"
     scaling: Literal["pixel / 255"] = "pixel / 255"
 
@@ -98,7 +107,10 @@ class Sharpness(_Part):
 
 
 class Golden(_Part):
-    """A drawn picture, of the network's input size, that tells RGB from BGR and [0, 1] from other ranges."""
+    """A drawn picture, of the network's input size, that tells RGB from BGR and [0, 1] from other ranges.
+
+    Of a model of clips, a clip: its frames stand one above another, the first on top.
+    """
 
     file: str
     sha256: str
@@ -131,8 +143,9 @@ class Card(_Part):
     training: dict[str, Any]
 
     def preprocessing(self) -> dict[str, Any]:
-        """What the ONNX file repeats in its metadata."""
-        return {part: getattr(self, part).model_dump(mode="json") for part in ("crop", "input", "output")}
+        """What the ONNX file repeats in its metadata; nothing of clips for a model of single frames."""
+        parts = ("crop", "input", "output")
+        return {part: getattr(self, part).model_dump(mode="json", exclude_none=True) for part in parts}
 
 
 def read_card(folder: Path) -> Card:

@@ -1,4 +1,4 @@
-"""One ONNX file on one thread: crops in, scores out, and a map to look at where the method draws one."""
+"""One ONNX file on one thread: crops (or clips) in, scores out, and a map to look at where the method draws one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ IMAGE, SCORE, MAP = "image", "score", "map"
 
 
 class Graph:
-    """image (n, 3, size, size) float32 in [0, 1] -> score (n,) float64; `size` is the graph's own.
+    """image (n, 3, size, size) float32 in [0, 1] -> score (n,) float64; `size` and `frames` are the graph's own.
 
-    With `has_map` also map (n, h, w) float32 in [0, 1]: the depth, or where the cue of an attack is.
+    With `frames` above 1 image is (n, frames, 3, size, size). With `has_map` also map (n, h, w) float32 in [0, 1]: the
+    depth, or where the cue of an attack is.
     """
 
     def __init__(self, model: bytes, path: Path) -> None:
@@ -35,17 +36,19 @@ class Graph:
         outputs = [(o.name, o.type) for o in self._session.get_outputs()]
         self.has_map = (MAP, "tensor(float)") in outputs
         side = inputs[0][2][-1] if inputs and inputs[0][2] else 0
+        self.frames: int = inputs[0][2][0] if inputs and len(inputs[0][2]) == 4 else 1
+        clip = [self.frames] if self.frames != 1 else []
         wanted = (
-            [(IMAGE, "tensor(float)", [3, side, side])],
+            [(IMAGE, "tensor(float)", [*clip, 3, side, side])],
             [(SCORE, "tensor(double)")] + [(MAP, "tensor(float)")] * self.has_map,
         )
-        if (inputs, outputs) != wanted or not isinstance(side, int):
+        if (inputs, outputs) != wanted or not (isinstance(side, int) and isinstance(self.frames, int)):
             raise ModelError(f"{path}: its graph takes {inputs} and gives {outputs}; expected {wanted}")
         self.size: int = side
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def score(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Crops (B, S, S, 3) uint8 RGB of any size S -> (B,) float64 in [0, 1], higher = more live."""
+        """Crops (B, S, S, 3), or clips (B, frames, S, S, 3), uint8 RGB of any size S -> (B,) float64 in [0, 1]."""
         return np.asarray(self._run([SCORE], crops)[0], np.float64)
 
     def score_and_map(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
@@ -56,16 +59,19 @@ class Graph:
         return np.asarray(scores, np.float64), np.asarray(maps, np.float32)
 
     def _run(self, names: list[str], crops: NDArray[np.uint8]) -> list[Any]:
-        if crops.ndim != 4 or crops.shape[3] != 3 or crops.dtype != np.uint8:
-            raise ModelError(f"crops are {crops.dtype} {crops.shape}; expected uint8 (B, S, S, 3), RGB")
+        clip = (self.frames,) if self.frames > 1 else ()
+        if crops.ndim != 4 + len(clip) or crops.shape[1:-3] != clip or crops.shape[-1] != 3 or crops.dtype != np.uint8:
+            shape = ", ".join(["B", *map(str, clip), "S, S, 3"])
+            raise ModelError(f"crops are {crops.dtype} {crops.shape}; expected uint8 ({shape}), RGB")
         outputs: list[Any] = self._session.run(names, {IMAGE: network_input(crops, self.size)})
         return outputs
 
 
 def network_input(crops: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """Crops (B, S, S, 3) uint8 RGB -> (B, 3, size, size) float32 in [0, 1]: bilinear and filtered, as in training."""
-    pixels = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
-    if pixels.shape[2:] == (size, size):
+    """Crops (..., S, S, 3) uint8 RGB -> (..., 3, size, size) float32 in [0, 1]: bilinear, filtered, as in training."""
+    pixels = np.ascontiguousarray(np.moveaxis(crops, -1, -3), np.float32) / np.float32(255)
+    if pixels.shape[-2:] == (size, size):
         return pixels
-    resized = [[Image.fromarray(p, "F").resize((size, size), Image.Resampling.BILINEAR) for p in i] for i in pixels]
-    return np.array([[np.asarray(plane) for plane in image] for image in resized], np.float32)
+    planes = [Image.fromarray(plane, "F") for plane in pixels.reshape(-1, *pixels.shape[-2:])]
+    resized = [np.asarray(plane.resize((size, size), Image.Resampling.BILINEAR)) for plane in planes]
+    return np.array(resized, np.float32).reshape(*pixels.shape[:-2], size, size)

@@ -1,4 +1,4 @@
-"""The network of a shipped model: loaded only if every check holds, then crops in, scores out."""
+"""The network of a shipped model: loaded only if every check holds, then crops (or clips of them) in, scores out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LivenessModel:
         """Open a folder that `pseudodepth export` wrote; raises ModelError if any of it is not what its card says.
 
         Checked: the files' sha256, the graph's inputs and outputs, that its metadata agree with the card, and that the
-        golden picture gets the score that it got at export.
+        golden picture (or clip) gets the score that it got at export.
         """
         self.folder, self.precision, self.card = folder, precision, read_card(folder)
         if precision not in self.card.networks:
@@ -42,9 +42,13 @@ class LivenessModel:
         self._graph = Graph(_read(path, network.sha256), path)
         if self._graph.size != self.card.input.size:
             raise ModelError(f"{path}: its pictures are {self._graph.size} px; the card says {self.card.input.size}")
+        clip = self.card.input.clip
+        self.frames: int = 1 if clip is None else clip.frames
+        if self._graph.frames != self.frames:
+            raise ModelError(f"{path}: it takes {self._graph.frames} frames; the card says {self.frames}")
         if self._graph.metadata.get(METADATA_KEY, "") != json.dumps(self.card.preprocessing(), sort_keys=True):
             raise ModelError(f"{path}: its metadata and model.json describe different inputs; export the model again")
-        got = float(self.score(self._golden()[None])[0])
+        got = float(self.score(self.golden()[None])[0])
         if not abs(got - network.golden_score) <= network.tolerance:
             raise ModelError(
                 f"{folder}: the golden picture scores {got:.6f}, at export it was {network.golden_score:.6f} "
@@ -52,7 +56,10 @@ class LivenessModel:
             )
 
     def score(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Crops (B, S, S, 3) uint8 RGB, cut by the card's rule -> (B,) float64 in [0, 1], higher = more live."""
+        """Crops (B, S, S, 3) uint8 RGB, cut by the card's rule -> (B,) float64 in [0, 1], higher = more live.
+
+        A model of clips takes (B, frames, S, S, 3), in the order of time.
+        """
         return self._graph.score(crops)
 
     def score_and_map(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
@@ -65,15 +72,21 @@ class LivenessModel:
             raise ModelError(f"{self.folder}: no threshold {name!r}; there are {', '.join(sorted(self.thresholds))}")
         return self.thresholds[name]
 
-    def _golden(self) -> NDArray[np.uint8]:
+    def golden(self) -> NDArray[np.uint8]:
+        """The golden picture (S, S, 3) uint8 RGB, or clip (frames, S, S, 3)."""
         path = self.folder / Path(self.card.golden.file).name
         try:
             with Image.open(io.BytesIO(_read(path, self.card.golden.sha256)), formats=["PNG"]) as image:
                 if image.width * image.height > _GOLDEN_PIXELS:
                     raise ModelError(f"{path}: {image.width} x {image.height} pixels is no golden picture")
-                return np.asarray(image.convert("RGB"))
+                pixels = np.asarray(image.convert("RGB"))
         except OSError as error:
             raise ModelError(f"{path}: not a PNG ({error}); export the model again") from error
+        if self.frames == 1:
+            return pixels
+        if len(pixels) % self.frames:
+            raise ModelError(f"{path}: {len(pixels)} rows of pixels are not {self.frames} frames; export it again")
+        return pixels.reshape(self.frames, -1, *pixels.shape[1:])
 
 
 def _read(path: Path, sha256: str) -> bytes:

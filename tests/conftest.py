@@ -29,3 +29,11 @@ def shipped(tmp_path_factory):
     from tests.fixtures.shipped import ship
 
     return ship(tmp_path_factory.mktemp("untrained"))
+
+
+@pytest.fixture(scope="session")
+def shipped_clips(tmp_path_factory):
+    """The same, of clips of three frames, every second of a video."""
+    from tests.fixtures.shipped import ship_clips
+
+    return ship_clips(tmp_path_factory.mktemp("untrained_clips"))

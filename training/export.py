@@ -1,4 +1,4 @@
-"""A trained model to a folder that runs without torch: ONNX, model.json, a model card and a golden picture.
+"""A trained model to a folder that runs without torch: ONNX, model.json, a model card and a golden picture or clip.
 
 What is written is what `liveness` reads, and it is read back with it before the folder gets its name: an export whose
 scores are not torch's never stands there.
@@ -18,7 +18,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from liveness.card import FILE, Card, CropRule, FrozenThreshold, Golden, InputRule, Licence, Network, Sharpness
+from liveness.card import (
+    FILE,
+    Card,
+    ClipRule,
+    CropRule,
+    FrozenThreshold,
+    Golden,
+    InputRule,
+    Licence,
+    Network,
+    Sharpness,
+)
 from liveness.model import LivenessModel, Precision
 from storage.dataset import DepthDataset
 from storage.errors import StoreError
@@ -26,10 +37,12 @@ from training.checkpoint import load_model, prepare_folder
 from training.dev_crops import DevCrops
 from training.errors import TrainingError
 from training.evaluate import read_evaluation
-from training.golden import draw_golden, golden_pixels
+from training.golden import draw_golden, golden_png
+from training.methods import Targets
 from training.model_card import model_card
 from training.onnx_graph import ScoredGraph, import_onnx, write_onnx
 from training.quantise import quantise
+from training.scoring import targets_of
 
 GOLDEN_TOLERANCE = 1e-4  # on other processors
 NOT_STATED = "not stated; the agreements of the datasets bind whoever uses these weights"
@@ -53,11 +66,6 @@ def export(
     a model that cannot be exported, a missing extra, an `out` that is not empty, or scores that differ from torch's.
     """
     net, card = load_model(model)
-    if card["input"].get("frames", 1) > 1:
-        raise TrainingError(
-            f"{model}: it scores clips of {card['input']['frames']} frames; one frame can be exported (of FAS-SGTD its "
-            "first stage, fas-sgtd-single)"
-        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TrainingError(f"{out}: not an empty folder; an export never mixes with another one, choose a new one")
     judged = None if evaluation is None else read_evaluation(evaluation)
@@ -67,15 +75,16 @@ def export(
     if int8 and dev is None:
         raise TrainingError(f"int8 needs the dev samples that set its thresholds: {missing}. Name their store: --store")
     import_onnx()
-    graph, size = ScoredGraph(net, int(card["input"]["size"])), int(card["input"]["size"])
-    golden = draw_golden(graph)
-    pixels = golden_pixels(golden)[None]  # (1, S, S, 3)
+    targets = targets_of(card)
+    graph = ScoredGraph(net, int(card["input"]["size"]), targets.frames)
+    pixels = draw_golden(graph)[None]  # (1, S, S, 3) or (1, T, S, S, 3)
+    golden = golden_png(pixels[0])
     shipped = Card(
         name=name or model.resolve().name,
         method=card["method"],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         crop=_crop_rule(card, dev, model),
-        input=InputRule(size=size),
+        input=_input_rule(graph, targets),
         networks={},
         sharpness=dev.sharpness_limit() if dev else Sharpness(least=None, source=f"not known: {missing}"),
         golden=Golden(
@@ -135,6 +144,12 @@ def _dev_crops(card: Mapping[str, Any], store: str | None, model: Path) -> tuple
         return None, str(error)
 
 
+def _input_rule(graph: ScoredGraph, targets: Targets) -> InputRule:
+    if targets.frames == 1:
+        return InputRule(size=graph.size)
+    return InputRule(size=graph.size, clip=ClipRule(frames=targets.frames, interval=targets.interval), layout="NTCHW")
+
+
 def _crop_rule(card: Mapping[str, Any], dev: DevCrops | None, model: Path) -> CropRule:
     build = card["input"]["crop"]
     try:
@@ -171,9 +186,8 @@ def _lineage(card: Mapping[str, Any], dev: DevCrops | None) -> dict[str, Any]:
 
 
 def _check_parity(loaded: LivenessModel, graph: ScoredGraph, golden: NDArray[np.uint8], dev: DevCrops | None) -> None:
-    """Torch and onnxruntime on the golden picture, on noise in batches of 1 and 3, and on dev crops."""
-    size = loaded.card.input.size
-    noise = np.random.default_rng(0).integers(0, 256, (3, size, size, 3)).astype(np.uint8)
+    """Torch and onnxruntime on the golden picture or clip, on noise in batches of 1 and 3, and on dev crops."""
+    noise = np.random.default_rng(0).integers(0, 256, (3, *golden.shape[1:])).astype(np.uint8)
     allowed = graph.network.parity
     cases = {"the golden picture": golden, "noise": noise, "one picture": noise[:1]}
     if dev is not None:

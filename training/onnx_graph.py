@@ -22,16 +22,16 @@ OPSET = 20
 
 
 class ScoredGraph(Exported):
-    """The graph that is shipped, on the CPU, for pictures of `size` px."""
+    """The graph that is shipped, on the CPU, for pictures of `size` px, or clips of `frames` of them."""
 
-    def __init__(self, network: Network, size: int) -> None:
+    def __init__(self, network: Network, size: int, frames: int = 1) -> None:
         super().__init__(network)
         self.cpu()
-        self.size = size
+        self.size, self.frames = size, frames
 
     @torch.no_grad()
     def score_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """(B, S, S, 3) uint8 RGB -> (B,) float64: what `liveness.graph.Graph.score` is to give too."""
+        """(B, S, S, 3) or (B, T, S, S, 3) uint8 RGB -> (B,) float64: what `liveness.graph.Graph.score` gives too."""
         return self(torch.from_numpy(network_input(crops, self.size))).numpy()
 
 
@@ -61,7 +61,8 @@ def import_onnx() -> ModuleType:
 def write_onnx(graph: ScoredGraph, path: Path, card: Card) -> str:
     """Write `graph` with the card's preprocessing in its metadata; returns the file's sha256."""
     onnx = import_onnx()
-    example = torch.zeros(2, 3, graph.size, graph.size)
+    example = torch.zeros(2, graph.frames, 3, graph.size, graph.size)
+    example = example if graph.frames > 1 else example[:, 0]
     shipped = _Shipped(graph).eval()
     with torch.no_grad():
         outputs = [SCORE, MAP][: len(shipped(example))]

@@ -14,7 +14,6 @@ from liveness.graph import IMAGE, Graph, network_input
 from liveness.model import LivenessModel
 from training import metrics
 from training.dev_crops import DevCrops
-from training.golden import golden_pixels
 from training.onnx_graph import import_onnx, save_onnx
 
 FILE = "model.int8.onnx"
@@ -52,11 +51,10 @@ def quantise(folder: Path, card: Card, exact: LivenessModel, dev: DevCrops) -> N
     graph = Graph(path.read_bytes(), path)
     small, full = _dev_scores(graph, dev), _dev_scores(exact, dev)
     thresholds = metrics.dev_thresholds(small)
-    golden = golden_pixels((folder / card.golden.file).read_bytes())
     return Network(
         file=FILE,
         sha256=sha256,
-        golden_score=float(graph.score(golden[None])[0]),
+        golden_score=float(graph.score(exact.golden()[None])[0]),
         tolerance=GOLDEN_TOLERANCE,
         thresholds={n: FrozenThreshold(**vars(t)) for n, t in thresholds.items()},
         drift=_drift(small, full, thresholds["eer"].value, exact.threshold("eer").value),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ def feed_of(card: dict[str, Any], data: DepthDataset, *, batch: int, device: tor
     return Feed(data, input_size=card["input"]["size"], targets=targets_of(card), batch=batch, device=device)
 
 
-def targets_of(card: dict[str, Any]) -> Targets:
+def targets_of(card: Mapping[str, Any]) -> Targets:
     """What a saved model's score needs beside the image."""
     given = card["input"]
     mask = given.get("mask")

@@ -17,6 +17,7 @@ from flows.live.fusion import Fusion, FusionConfig
 from flows.live.patch import Patch
 from flows.predictor import Face, Predictor, Result
 from flows.predictor import State as FrameState
+from liveness.errors import ModelError
 from tasks.follow import overlap
 from tasks.read import Frame
 
@@ -79,6 +80,12 @@ class Watch:
     """The memory of one stream; frames go in as they come. One instance serves one stream, in one thread."""
 
     def __init__(self, predictor: Predictor, config: WatchConfig | None = None) -> None:
+        """Begin a stream; raises ModelError for a model of clips, which cannot say anything of a frame."""
+        if predictor.frames > 1:
+            raise ModelError(
+                f"{predictor.model.folder}: it scores clips of {predictor.frames} frames, `live` judges each frame as "
+                "it comes; export a model of single frames (of FAS-SGTD its first stage, fas-sgtd-single)"
+            )
         self._predictor = predictor
         self._config = config or WatchConfig()
         self._fusion = Fusion(self._config.fusion)

@@ -142,9 +142,7 @@ def test_an_evaluation_of_other_weights_is_refused(shipped, trained, tmp_path):
         export(shipped.parent / "run", tmp_path / "out", evaluation=trained.model.parent / "eval")
 
 
-def test_clips_and_stores_without_a_crop_rule_cannot_be_exported(tmp_path):
-    with pytest.raises(TrainingError, match="clips of 5 frames"):
-        export(save_untrained(tmp_path / "clips", frames=5), tmp_path / "out")
+def test_a_store_without_a_crop_rule_cannot_be_exported(tmp_path):
     with pytest.raises(TrainingError, match="no build settings"):
         export(save_untrained(tmp_path / "bare", build={"size": SIZE}), tmp_path / "out")
 
