@@ -23,26 +23,25 @@ OF_CLIPS = "fas-sgtd"
 CHANGES: dict[str, Any] = {
     "run": {"device": "cpu", "batch": 16, "input_size": 96, "loop": {"track": []}},
     "pretrain": {
-        "pdgan": {"warmup_epochs": 3, "adversarial_epochs": 1, "generator_lr": 1e-3, "depth_size": 32},
+        "pdgan": {"warmup_epochs": 2, "adversarial_epochs": 1, "generator_lr": 1e-3, "depth_size": 32},
     },
     "rows": {
-        "pdgan": {"settings": {"epochs": 6}},
-        "pixelwise-depth": {"settings": {"width": 8, "lr": 2e-3, "epochs": 6, "depth_size": 96}},
-        "pixelwise-binary": {"settings": {"width": 8, "lr": 2e-3, "epochs": 8}},
-        "deepixbis": {"settings": {"growth": 8, "lr": 2e-3, "epochs": 4, "map_size": 6}},
-        "cdcn": {"settings": {"width": 0.125, "lr": 5e-3, "epochs": 8}, "run": {"input_size": 64, "batch": 4}},
-        "cdcn++": {"settings": {"width": 0.125, "lr": 5e-3, "epochs": 7}, "run": {"input_size": 64, "batch": 4}},
-        "fas-sgtd-single": {"settings": {"width": 0.125, "lr": 2e-3, "epochs": 6}, "run": {"input_size": 64}},
+        "pdgan": {"settings": {"epochs": 4}},
+        "pixelwise-depth": {"settings": {"width": 8, "lr": 2e-3, "epochs": 4, "depth_size": 96}},
+        "pixelwise-binary": {"settings": {"width": 8, "lr": 2e-3, "epochs": 5}},
+        "deepixbis": {"settings": {"growth": 8, "lr": 2e-3, "epochs": 3, "map_size": 6}},
+        "cdcn": {"settings": {"width": 0.125, "lr": 5e-3, "epochs": 5}, "run": {"input_size": 64, "batch": 4}},
+        "cdcn++": {"settings": {"width": 0.125, "lr": 5e-3, "epochs": 4}, "run": {"input_size": 64, "batch": 4}},
+        "fas-sgtd-single": {"settings": {"width": 0.125, "lr": 2e-3, "epochs": 4}, "run": {"input_size": 64}},
         "lgsc": {
-            "settings": {"width": 0.125, "lr": 5e-3, "epochs": 7, "norm": "batch"},
+            "settings": {"width": 0.125, "lr": 5e-3, "epochs": 6, "norm": "batch"},
             "run": {"batch": 8, "augment": {"geometry": {"rotation": 0}}},
         },
-        "googlenet": {"settings": {"lr": 1e-3, "epochs": 4}},
-        "resnet18": {"settings": {"width": 0.25, "lr": 1e-3, "epochs": 6}},
-        "se-resnet18": {"settings": {"width": 0.25, "lr": 1e-3, "epochs": 4}},
+        "googlenet": {"settings": {"lr": 1e-3, "epochs": 3}},
+        "resnet18": {"settings": {"width": 0.25, "lr": 1e-3, "epochs": 4}},
+        "se-resnet18": {"settings": {"width": 0.25, "lr": 1e-3, "epochs": 3}},
     },
 }
-LEAST = {"lgsc": 0.7}  # slow to learn from scratch: docs/methods.md; measured 0.81, and chance is 0.5 ± 0.14
 PREDICT = """
 import contextlib, io, sys
 from flows.cli import main
@@ -68,7 +67,7 @@ def settings(changes: dict[str, Any], before: str = "") -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Path:
-    people = {"train_subjects": 10, "test_subjects": 4, "live": 8, "spoof": 9}
+    people = {"train_subjects": 20, "test_subjects": 4, "live": 8, "spoof": 9}
     return build_demo_store(tmp_path_factory.mktemp("demo"), seed=1, **people)
 
 
@@ -114,7 +113,7 @@ def test_the_command_trains_all_and_leaves_one_table_and_one_plot(compared):
 def test_every_method_beats_chance_clearly(compared, name):
     rates = compared.cells[name]["levels"]["sample"]["dev"]
     assert rates["n_live"] + rates["n_spoof"] == 68
-    assert rates["auc"] > LEAST.get(name, 0.85)
+    assert rates["auc"] > 0.85
 
 
 @pytest.mark.parametrize("name", [name for name in COMPARED if name != OF_CLIPS])
