@@ -15,8 +15,16 @@ ATTEMPTS = 6
 _FIRST, _LONGEST = 0.2, 5.0  # seconds
 # answers and mistakes, not failures: asking again gives the same
 _FINAL: tuple[type[Exception], ...] = (
-    *(FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError),
-    *(NotImplementedError, ImportError, TypeError, ValueError, AttributeError),
+    FileNotFoundError,
+    FileExistsError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    NotImplementedError,
+    ImportError,
+    TypeError,
+    ValueError,
+    AttributeError,
 )
 
 

@@ -1,9 +1,6 @@
 """From a picture, a video, a folder or a store to a decision: in a process that never sees torch."""
 
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import av
@@ -27,7 +24,7 @@ from tasks.errors import BuildError
 from tasks.warp import warp
 from tests.fixtures.balls import row
 from tests.fixtures.photos import ASTRONAUT, GRACE_HOPPER, photo
-from tests.fixtures.shipped import BUILD, SIZE
+from tests.fixtures.shipped import BUILD, SIZE, predicted_in_a_process_of_its_own
 from tests.flows.test_cli import call
 from training.onnx_graph import save_onnx
 
@@ -167,16 +164,8 @@ def test_a_store_is_scored_by_its_crops(predictor, tmp_path):
 
 
 def test_the_command_answers_in_json_and_never_loads_torch(shipped, tmp_path):
-    code = (
-        "import sys; from flows.cli import main\n"
-        f"sys.argv = ['pseudodepth', 'predict', {str(ASTRONAUT)!r}, '--model', {str(shipped)!r}, '--json']\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "print(sorted({'torch', 'prefect', 'dask', 'numba', 'onnx', 'cv2'} & sys.modules.keys()))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    answer, loaded = done.stdout.splitlines()
-    assert loaded == "[]"
-    found = json.loads(answer)
+    found, loaded = predicted_in_a_process_of_its_own(ASTRONAUT, shipped)
+    assert loaded == []
     assert found["state"] in ("live", "spoof")
     assert found["positive_class"] == "live"
     assert 0 < found["score"] < 1

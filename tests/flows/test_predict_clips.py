@@ -1,8 +1,5 @@
 """A model of clips from a video or a store to a decision; and from a picture, which is none, to a reason."""
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +17,7 @@ from tasks.write_video import write_video
 from tests.fixtures.balls import row
 from tests.fixtures.clips import moving
 from tests.fixtures.photos import ASTRONAUT, photo
-from tests.fixtures.shipped import BUILD, CLIP
+from tests.fixtures.shipped import BUILD, CLIP, predicted_in_a_process_of_its_own
 from tests.flows.test_cli import call
 
 FACE = np.asarray(Image.fromarray(photo(ASTRONAUT)).resize((256, 256)))
@@ -106,16 +103,9 @@ def test_a_store_is_scored_by_its_clips_and_other_frames_are_told(predictor, tmp
 
 
 def test_the_command_never_loads_torch(shipped_clips, moved):
-    code = (
-        "import sys; from flows.cli import main\n"
-        f"sys.argv = ['pseudodepth', 'predict', {str(moved)!r}, '--model', {str(shipped_clips)!r}, '--json']\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "print(sorted({'torch', 'prefect', 'dask', 'numba', 'onnx', 'cv2'} & sys.modules.keys()))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    answer, loaded = done.stdout.splitlines()
-    assert loaded == "[]"
-    assert 0 < json.loads(answer)["score"] < 1
+    answer, loaded = predicted_in_a_process_of_its_own(moved, shipped_clips)
+    assert loaded == []
+    assert 0 < answer["score"] < 1
 
 
 @pytest.mark.parametrize("where", [["film.mp4", "--no-show"], ["--web"]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,19 +145,19 @@ def _embeddings(grid: Grid, cell: Cell, pretraining: Path, data: DepthDataset, r
     feed = feed_of(card, data, batch=64, device=torch.device("cpu"))
     untrained = he_init(Encoder(), torch.Generator().manual_seed(cell.seed))
     encoders: dict[str, torch.nn.Module] = {"He initialisation": untrained}
-    brought = next((c for c in grid.cells if c.pretraining is None and getattr(c.settings, "encoder", None)), None)
-    if brought is not None:
+    files = ((c.row, getattr(c.settings, "encoder", None)) for c in grid.cells if c.pretraining is None)
+    if brought := next(((row, path) for row, path in files if path), None):
         given = Encoder()
-        load_encoder(given, brought.settings.encoder)  # type: ignore[attr-defined]
-        encoders[f"Given weights ({brought.row})"] = given
-    encoders[f"PDGAN encoder ({cell.row})"] = net.encoder  # type: ignore[assignment]
+        load_encoder(given, brought[1])
+        encoders[f"Given weights ({brought[0]})"] = given
+    encoders[f"PDGAN encoder ({cell.row})"] = net.get_submodule("encoder")
     table = data.table.take(chosen)
     label, attack = (table.column(name).to_numpy(zero_copy_only=False) for name in ("label", "attack"))
     panels = {name: project(embed(encoder, feed, chosen)) for name, encoder in encoders.items()}
     save_embedding_panels(path, panels, label, attack.astype(np.str_))
 
 
-def _image(item: Any) -> Panel:  # noqa: ANN401 - a dataset's item
+def _image(item: Mapping[str, Any]) -> Panel:
     live = int(item["label"]) == 0
     return item["image"].permute(1, 2, 0).numpy(), "live" if live else "spoof", LIVE if live else SPOOF
 

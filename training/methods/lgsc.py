@@ -29,6 +29,7 @@ from training.methods.plain import TURNED
 from training.methods.resnet import Encoder
 
 Norm = Literal["instance", "batch"]
+RUN = {**TURNED, "loop": {"schedule": "step", "milestones": (5, 8), "gamma": 0.3}}
 PIXELS = (100 / 255,) * 3, (80 / 255,) * 3  # the published code's mean and deviation
 
 
@@ -190,7 +191,7 @@ class LGSC(OneNetworkMethod[LGSCConfig]):
     name = "lgsc"
     reference = "Feng et al. 2020, arXiv 2005.03922; Settasompop et al., Real-time faceliveness detection"
     settings = LGSCConfig
-    run = {**TURNED, "loop": {"schedule": "step", "milestones": (5, 8), "gamma": 0.3}}  # noqa: RUF012 - read only
+    run = RUN
     networks = CueGenerator
     learners = LGSCLearner
     shaped_by = ("width", "norm")
