@@ -33,12 +33,16 @@ Codec = tuple[Callable[[np.ndarray], bytes], Callable[[bytes, np.ndarray], objec
 
 def images() -> dict[str, Codec]:
     ours = {name: StoreConfig(image=name) for name in ("raw", "png", "jpeg")}
-    return {name: (partial(encode_image, config=config), DECODERS[name]) for name, config in ours.items()} | pillow()
+    return {name: (partial(encode_image, config=config), decoder(name)) for name, config in ours.items()} | pillow()
 
 
 def depths() -> dict[str, Codec]:
     ours = {name: StoreConfig(depth=name) for name in ("raw", "lz4", "packed")} | {"png": StoreConfig(format="parquet")}
-    return {name: (partial(encode_depth, config=config), DECODERS[name]) for name, config in ours.items()} | pillow()
+    return {name: (partial(encode_depth, config=config), decoder(name)) for name, config in ours.items()} | pillow()
+
+
+def decoder(name: str) -> Callable[[bytes, np.ndarray], object]:
+    return lambda data, out: DECODERS[name](out[None])(0, data)
 
 
 def pillow() -> dict[str, Codec]:

@@ -13,6 +13,7 @@ from storage.config import StoreConfig
 from storage.errors import Damaged
 
 Buffer = bytes | memoryview
+Decoder = Callable[[int, Buffer], None]
 
 
 class Encoded(NamedTuple):
@@ -57,12 +58,23 @@ def encode_depth(depth: np.ndarray, config: StoreConfig) -> bytes:
     return _DEPTH_ENCODERS[config.depth_codec](depth)
 
 
-def _decode_raw(data: Buffer, out: np.ndarray) -> None:
-    if len(data) != out.nbytes:
-        raise Damaged(f"{len(data)} bytes of raw pixels, expected {out.nbytes}")
-    out.data.cast("B")[:] = data  # 0.6 us less a row than by numpy, of 10 us that a picture takes
-    if sys.byteorder == "big":
-        out.byteswap(inplace=True)
+def _raw_decoder(rows: np.ndarray) -> Decoder:
+    # once a batch: 1 us less a row than by an array of each, of 8 us that a picture takes
+    flat = rows.data.cast("B") if rows.size else memoryview(b"")
+    size = len(flat) // max(len(rows), 1)
+
+    def decode(k: int, data: Buffer) -> None:
+        if len(data) != size:
+            raise Damaged(f"{len(data)} bytes of raw pixels, expected {size}")
+        flat[k * size : (k + 1) * size] = data
+        if sys.byteorder == "big":
+            rows[k].byteswap(inplace=True)
+
+    return decode
+
+
+def _row_by_row(decode: Callable[[Buffer, np.ndarray], None]) -> Callable[[np.ndarray], Decoder]:
+    return lambda rows: lambda k, data: decode(data, rows[k])
 
 
 def _decode_jpeg(data: Buffer, out: np.ndarray) -> None:
@@ -83,11 +95,11 @@ _DEPTH_ENCODERS: dict[str, Callable[[np.ndarray], bytes]] = {
 
 MASK_CODEC = "png"
 
-# decode `data` into a preallocated array; raises Damaged
-DECODERS: dict[str, Callable[[Buffer, np.ndarray], None]] = {
-    "raw": _decode_raw,
-    "jpeg": _decode_jpeg,
-    "lz4": lz4_codec.decode,
-    "packed": depth_codec.decode,
-    "png": png.decode,
+# for an array of rows, C-contiguous: what decodes bytes into its row k, or raises Damaged
+DECODERS: dict[str, Callable[[np.ndarray], Decoder]] = {
+    "raw": _raw_decoder,
+    "jpeg": _row_by_row(_decode_jpeg),
+    "lz4": _row_by_row(lz4_codec.decode),
+    "packed": _row_by_row(depth_codec.decode),
+    "png": _row_by_row(png.decode),
 }

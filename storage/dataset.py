@@ -1,5 +1,6 @@
 """A store as a torch map-style Dataset: the same samples from either format."""
 
+import itertools
 import resource
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -136,26 +137,27 @@ class DepthDataset(Dataset[dict[str, Any]]):
         Damaged that names file and row.
         """
         numbers = np.asarray(indices, dtype=np.int64).reshape(-1)
-        if numbers.size and not -len(self) <= numbers.min() <= numbers.max() < len(self):
-            raise IndexError(f"items {numbers.min()} to {numbers.max()} of a dataset of {len(self)}")
-        numbers = np.where(numbers < 0, numbers + len(self), numbers)
+        try:
+            shards, rows = self._shard.take(numbers), self._row.take(numbers)
+        except IndexError as error:
+            raise IndexError(f"items {numbers.min()} to {numbers.max()} of a dataset of {len(self)}") from error
         if into is not None and len(numbers) > len(into.label):
             raise StoreError(f"{len(numbers)} items into a batch of {len(into.label)}; give fewer or a larger one")
         batch = (self.empty_batch(len(numbers)) if into is None else into).first(len(numbers))
         images, depths = batch.image.permute(0, 2, 3, 1).numpy(), batch.depth.numpy()[:, 0]  # share memory
         labels = batch.label.numpy()
-        batch.index.numpy()[:] = numbers
-        shards, rows = self._shard[numbers], self._row[numbers]
-        order = np.argsort(shards, kind="stable")  # np.unique takes five times as long, half a picture's copy a row
-        for places in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1) if len(order) else ():
-            reader, known = self._opened(int(shards[places[0]]))
+        batch.index.numpy()[:] = np.where(numbers < 0, numbers + len(self), numbers)
+        # np.unique, or np.split, takes as long as the copy of a picture
+        for shard, group in itertools.groupby(np.argsort(shards, kind="stable").tolist(), shards.tolist().__getitem__):
+            places = list(group)
+            reader, known = self._opened(shard)
             if (reader.index.size, reader.index.depth_dtype) != (images.shape[1:3], depths.dtype):
                 raise StoreError(
                     f"{reader.file}: {reader.index.size} {reader.index.depth_dtype} in a batch of {images.shape[1:3]} "
                     f"{depths.dtype}; choose samples of one size by `where` or `rows`"
                 )
             here = rows[places]
-            reader.read(here, [images[k] for k in places], [depths[k] for k in places])
+            reader.read(here, images, depths, places)
             labels[places] = known[here]
             if batch.mask is not None:
                 batch.mask.numpy()[places, 0] = reader.read_masks(here)

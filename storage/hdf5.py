@@ -31,7 +31,7 @@ from storage.codecs import MASK_CODEC, Encoded
 from storage.config import StoreConfig
 from storage.errors import Damaged
 from storage.hdf5_disk import LIBVER, Disk, allot, allot_first
-from storage.pixel_index import PixelIndex
+from storage.pixel_index import PixelIndex, Spans
 from storage.place import StoredFile
 from storage.schema import COLUMNS, SCHEMA_VERSION, check_version
 
@@ -132,15 +132,9 @@ def index(path: StoredFile) -> PixelIndex:
             depth_starts, depth_sizes = np.full(n, -1, np.int64), np.zeros(n, np.int64)
             depth_starts[stored], depth_sizes[stored] = depth_start[row[stored]], depth_nbytes[row[stored]]
             return PixelIndex(
-                image_start=image_start,
-                image_nbytes=image_nbytes,
-                image_crc32=crc32["image"],
-                depth_start=depth_starts,
-                depth_nbytes=depth_sizes,
-                depth_crc32=crc32["depth"],
-                mask_start=np.where(mask_nbytes > 0, mask_start, -1),
-                mask_nbytes=mask_nbytes,
-                mask_crc32=crc32["mask"],
+                image=Spans(image_start, image_nbytes, crc32["image"]),
+                depth=Spans(depth_starts, depth_sizes, crc32["depth"]),
+                mask=Spans(np.where(mask_nbytes > 0, mask_start, -1), mask_nbytes, crc32["mask"]),
                 image_codec=_text(file.attrs["image_codec"]),
                 image_subsampling=_text(file.attrs.get("image_subsampling", "4:4:4")),  # version 1 knew no other
                 depth_codec=_text(file.attrs["depth_codec"]),

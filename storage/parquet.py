@@ -25,7 +25,7 @@ from isal.isal_zlib import crc32
 from storage.codecs import Encoded
 from storage.config import StoreConfig
 from storage.errors import Damaged
-from storage.pixel_index import PixelIndex
+from storage.pixel_index import PixelIndex, Spans
 from storage.place import StoredFile
 from storage.schema import COLUMNS, SCHEMA_VERSION, check_version
 
@@ -128,20 +128,17 @@ def index(path: StoredFile) -> PixelIndex:
             counters = file.read(columns=list(_COUNTERS), use_threads=False)
             count = {name: counters.column(name).to_numpy() for name in _COUNTERS}
             header = len(_ppm_header(tuple(about["image_size"]))) if about["image_codec"] == "raw" else 0
-            image_nbytes = count["image_nbytes"].astype(np.int64)
-            depth_nbytes = count["depth_nbytes"].astype(np.int64)
-            mask_nbytes = count["mask_nbytes"].astype(np.int64)
             height, width = (int(v) for v in about["image_size"])
+
+            def spans(name: str, header: int = 0) -> Spans:
+                nbytes = count[f"{name}_nbytes"].astype(np.int64)
+                start = _starts(file.metadata, f"{name}.bytes", nbytes + header) + header
+                return Spans(start, nbytes, count[f"{name}_crc32"])
+
             return PixelIndex(
-                image_start=_starts(file.metadata, "image.bytes", image_nbytes + header) + header,
-                image_nbytes=image_nbytes,
-                image_crc32=count["image_crc32"],
-                depth_start=_starts(file.metadata, "depth.bytes", depth_nbytes),
-                depth_nbytes=depth_nbytes,
-                depth_crc32=count["depth_crc32"],
-                mask_start=_starts(file.metadata, "mask.bytes", mask_nbytes),
-                mask_nbytes=mask_nbytes,
-                mask_crc32=count["mask_crc32"],
+                image=spans("image", header),
+                depth=spans("depth"),
+                mask=spans("mask"),
                 image_codec=about["image_codec"],
                 image_subsampling=about.get("image_subsampling", "4:4:4"),  # version 1 knew no other
                 depth_codec=about["depth_codec"],

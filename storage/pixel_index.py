@@ -1,5 +1,6 @@
 """Where each row's pixels lie in a shard file: all that a reader needs besides the memory map."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,25 +9,47 @@ from storage.codecs import DECODERS
 from storage.errors import Damaged
 
 
+class Spans:
+    """The bytes of one kind of pixels of n rows: `start` (-1 = none stored), `nbytes`, `crc32`, (n,) int64 each."""
+
+    def __init__(self, start: np.ndarray, nbytes: np.ndarray, crc32: np.ndarray) -> None:
+        """Raises ValueError unless all have one length."""
+        # side by side: a look-up costs a third of a picture's copy, so it is one of a batch, not three of a row
+        self._table = np.stack([start, nbytes, crc32], axis=1).astype(np.int64)
+        self.start, self.nbytes, self.crc32 = self._table.T
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def stored(self) -> np.ndarray:
+        """(n,) bool: whether a row has any."""
+        return self.start >= 0
+
+    def of(self, rows: Sequence[int] | np.ndarray) -> list[list[int]]:
+        """start, nbytes and crc32 of each of these rows; raises IndexError."""
+        found: list[list[int]] = self._table.take(np.asarray(rows, np.int64), axis=0).tolist()
+        return found
+
+    def inside(self, file_bytes: int) -> bool:
+        """Whether all that is stored lies within a file of that size."""
+        start, nbytes = self.start[self.stored], self.nbytes[self.stored]
+        # sizes are compared first, so that a forged huge one cannot overflow the difference
+        return bool(((nbytes >= 0) & (nbytes <= file_bytes)).all() and (start <= file_bytes - nbytes).all())
+
+
 @dataclass(frozen=True)
 class PixelIndex:
     """Byte spans, checksums and codecs of n rows, whatever the format of the file around them.
 
-    image_start, image_nbytes: (n,) int64. depth_start, depth_nbytes: (n,) int64, start -1 = all zero, nothing stored.
-    mask_start, mask_nbytes: the same for masks, -1 = no mask stored.
-    image_crc32, depth_crc32, mask_crc32: (n,) uint32 of the stored pixel bytes. image_subsampling: colour resolution,
-    "4:4:4" unless it is a JPEG that the store declares otherwise. size: (H, W) px. meta: the writer's JSON.
+    image: where each picture lies. depth: where each map lies, nowhere if it is all zero. mask: nowhere if none is
+    stored. image_subsampling: colour resolution, "4:4:4" unless it is a JPEG that the store declares otherwise.
+    size: (H, W) px. meta: the writer's JSON.
     """
 
-    image_start: np.ndarray
-    image_nbytes: np.ndarray
-    image_crc32: np.ndarray
-    depth_start: np.ndarray
-    depth_nbytes: np.ndarray
-    depth_crc32: np.ndarray
-    mask_start: np.ndarray
-    mask_nbytes: np.ndarray
-    mask_crc32: np.ndarray
+    image: Spans
+    depth: Spans
+    mask: Spans
     image_codec: str
     image_subsampling: str
     depth_codec: str
@@ -35,20 +58,14 @@ class PixelIndex:
     meta: str
 
     def __len__(self) -> int:
-        return len(self.image_start)
+        return len(self.image)
 
     def check(self, file_bytes: int) -> None:
         """Raise Damaged unless every span lies inside the file."""
         if {self.image_codec, self.depth_codec} - DECODERS.keys():
             raise Damaged(f"unknown codecs {self.image_codec!r} and {self.depth_codec!r}")
-        n = len(self)
-        arrays = [self.image_start, self.image_nbytes, self.image_crc32, self.depth_start, self.depth_nbytes]
-        arrays += [self.depth_crc32, self.mask_start, self.mask_nbytes, self.mask_crc32]
-        if any(a.shape != (n,) for a in arrays):
+        spans = (self.image, self.depth, self.mask)
+        if {len(span) for span in spans} != {len(self)}:
             raise Damaged("the row index has columns of different lengths")
-        depth, mask = self.depth_start >= 0, self.mask_start >= 0
-        starts = np.concatenate([self.image_start, self.depth_start[depth], self.mask_start[mask]])
-        sizes = np.concatenate([self.image_nbytes, self.depth_nbytes[depth], self.mask_nbytes[mask]])
-        # sizes are compared first, so that a forged huge one cannot overflow the sum
-        if (starts < 0).any() or (sizes < 0).any() or (sizes > file_bytes).any() or (starts > file_bytes - sizes).any():
+        if not self.image.stored.all() or not all(span.inside(file_bytes) for span in spans):
             raise Damaged("the row index points outside the file")

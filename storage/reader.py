@@ -1,9 +1,9 @@
 """Reads one shard of either format: rows by number into arrays, columns into tables."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ from isal.isal_zlib import crc32
 from storage import hdf5, parquet
 from storage.codecs import DECODERS, MASK_CODEC, Buffer
 from storage.errors import Damaged, StoreError
-from storage.pixel_index import PixelIndex
+from storage.pixel_index import PixelIndex, Spans
 from storage.place import LocalFile, StoredFile
 from storage.schema import COLUMNS, LIVE
 from storage.shard_format import ShardFormat
@@ -48,52 +48,62 @@ class ShardReader:
     def read(
         self,
         indices: Sequence[int] | np.ndarray,
-        images: np.ndarray | Sequence[np.ndarray] | None = None,
-        depths: np.ndarray | Sequence[np.ndarray] | None = None,
-    ) -> tuple[Any, Any]:
-        """Pixels of rows, each checked against its checksum (2-5 us a raw row, 0.4 us a JPEG).
+        images: np.ndarray | None = None,
+        depths: np.ndarray | None = None,
+        places: Sequence[int] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels of n rows, each checked against its checksum (2-5 us a raw row, 0.4 us a JPEG).
 
-        Returns images (n, H, W, 3) uint8 RGB and depths (n, H, W) uint8 or uint16, zero for a spoof; into the given
-        arrays, or lists of one array a row, if there are any (reused buffers save the page faults). Raises Damaged that
-        names the file and the row.
+        Returns images (n, H, W, 3) uint8 RGB and depths (n, H, W) uint8 or uint16, zero for a spoof. Arrays that are
+        given (C-contiguous; used again they save the page faults) are filled and returned: row k of the n goes to
+        `places[k]` of them. Raises IndexError, or Damaged that names the file and the row.
         """
-        index, rows = self.index, self._rows(indices)
-        self.file.fetch(self._spans(rows, ("image", "depth")))
-        images = np.empty((len(rows), *index.size, 3), np.uint8) if images is None else images
-        depths = np.empty((len(rows), *index.size), index.depth_dtype) if depths is None else depths
-        decode_image, decode_depth = DECODERS[index.image_codec], DECODERS[index.depth_codec]
-        stored = zip(rows, self._stored_rows(rows, "image"), self._stored_rows(rows, "depth"), strict=True)
-        for (i, image, depth), image_out, depth_out in zip(stored, images, depths, strict=False):
-            assert image is not None  # every row has one: its start is never negative
+        index, n = self.index, len(indices)
+        image_spans, depth_spans = self._spans("image", indices), self._spans("depth", indices)
+        self._fetch(image_spans, depth_spans)
+        images = np.empty((n, *index.size, 3), np.uint8) if images is None else images
+        depths = np.empty((n, *index.size), index.depth_dtype) if depths is None else depths
+        decode_image, decode_depth = DECODERS[index.image_codec](images), DECODERS[index.depth_codec](depths)
+        places = range(n) if places is None else places
+        for row, (k, image, depth) in enumerate(zip(places, image_spans, depth_spans, strict=True)):
             try:
-                decode_image(image, image_out)
-                if depth is None:
-                    depth_out.fill(0)
+                decode_image(k, self._checked("image", *image))
+                if depth[0] < 0:
+                    depths[k].fill(0)
                 else:
-                    decode_depth(depth, depth_out)
+                    decode_depth(k, self._checked("depth", *depth))
             except Damaged as error:
-                raise Damaged(f"{self.file}: row {i}: {error}; delete it, then build again") from error
+                raise self._damaged(indices[row], error) from error
         return images, depths
 
     def read_masks(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Where the face is, (n, H, W) bool: depth > 0 of a live row; of a spoof what the build kept, else False.
 
-        Raises Damaged like `read`.
+        Raises IndexError, or Damaged like `read`.
         """
-        rows = self._rows(indices)
-        self.file.fetch(self._spans(rows, ("depth", "mask")))
-        masks = np.zeros((len(rows), *self.index.size), bool)
-        depth = np.empty(self.index.size, self.index.depth_dtype)
-        for k, i in enumerate(rows):
+        depth_spans, mask_spans = self._spans("depth", indices), self._spans("mask", indices)
+        self._fetch(depth_spans, mask_spans)
+        masks = np.zeros((len(indices), *self.index.size), bool)
+        depths = np.empty((1, *self.index.size), self.index.depth_dtype)
+        decode_depth, decode_mask = DECODERS[self.index.depth_codec](depths), DECODERS[MASK_CODEC](masks)
+        for k, (i, depth, mask) in enumerate(zip(indices, depth_spans, mask_spans, strict=True)):
             try:
-                if (data := self.stored(i, "depth")) is not None:
-                    DECODERS[self.index.depth_codec](data, depth)
-                    masks[k] = depth > 0
-                elif (data := self.stored(i, "mask")) is not None:
-                    DECODERS[MASK_CODEC](data, masks[k])
+                if depth[0] >= 0:
+                    decode_depth(0, self._checked("depth", *depth))
+                    masks[k] = depths[0] > 0
+                elif mask[0] >= 0:
+                    decode_mask(k, self._checked("mask", *mask))
             except Damaged as error:
-                raise Damaged(f"{self.file}: row {i}: {error}; delete it, then build again") from error
+                raise self._damaged(i, error) from error
         return masks
+
+    def stored(self, i: int, name: str) -> Buffer | None:
+        """The bytes of row i's `image`, `depth` or `mask` as they lie in the file, checksum checked; None: no such."""
+        ((start, nbytes, crc),) = self._spans(name, [i])
+        try:
+            return None if start < 0 else self._checked(name, start, nbytes, crc)
+        except Damaged as error:
+            raise self._damaged(i, error) from error
 
     def _index(self) -> PixelIndex:
         index: PixelIndex = self._format.index(self.file)
@@ -103,38 +113,39 @@ class ShardReader:
             raise Damaged(f"{self.file}: {error}; delete it, then build again") from error
         return index
 
-    def _spans(self, rows: list[int], names: Sequence[str]) -> Iterator[tuple[int, int]]:
-        """Where the pixels of these rows lie: (start, nbytes)."""
-        for name in names:
-            spans = (getattr(self.index, f"{name}_{part}")[rows].tolist() for part in ("start", "nbytes"))
-            yield from (span for span in zip(*spans, strict=True) if span[0] >= 0)
+    def _spans(self, name: str, indices: Sequence[int] | np.ndarray) -> list[list[int]]:
+        """start, nbytes and crc32 of these rows' `name`, start -1 = none; raises IndexError."""
+        spans: Spans = getattr(self.index, name)
+        try:
+            return spans.of(indices)
+        except IndexError as error:
+            raise IndexError(f"{self.file}: {error}; it has {len(self)} rows") from error
 
-    def stored(self, i: int, name: str) -> Buffer | None:
-        """The bytes of row i's `image`, `depth` or `mask` as they lie in the file, checksum checked; None: no such."""
-        return next(self._stored_rows([i], name))
+    def _fetch(self, *spans: list[list[int]]) -> None:
+        """Get all of this ready at once, if it is not here."""
+        self.file.fetch((start, nbytes) for start, nbytes, _ in itertools.chain(*spans) if start >= 0)
 
-    def _stored_rows(self, rows: list[int], name: str) -> Iterator[Buffer | None]:
-        """`stored` of several rows: one look-up a batch, for that of a row costs as much as half a picture's copy."""
-        spans = (getattr(self.index, f"{name}_{part}")[rows].tolist() for part in ("start", "nbytes", "crc32"))
-        for i, start, nbytes, crc in zip(rows, *spans, strict=True):
-            if start < 0:
-                yield None
-                continue
+    def _checked(self, name: str, start: int, nbytes: int, crc: int) -> Buffer:
+        """Bytes of the file; raises Damaged unless they fit their checksum."""
+        data = self.file.read(start, nbytes)
+        if crc32(data) == crc:
+            return data
+        if self.file.forget():
             data = self.file.read(start, nbytes)
-            intact = crc32(data) == crc
-            if not intact and self.file.forget():
-                data = self.file.read(start, nbytes)
-                intact = crc32(data) == crc
-            if not intact:
-                raise Damaged(f"{self.file}: row {i}: {name} does not fit its checksum; delete it, then build again")
-            yield data
+            if crc32(data) == crc:
+                return data
+        raise Damaged(f"{name} does not fit its checksum")
 
-    def _rows(self, indices: Sequence[int] | np.ndarray) -> list[int]:
-        rows = np.asarray(indices, dtype=np.int64)
-        if rows.size and not -len(self) <= rows.min() <= rows.max() < len(self):
-            raise IndexError(f"{self.file}: rows {rows.min()} to {rows.max()} of a shard of {len(self)}")
-        found: list[int] = np.where(rows < 0, rows + len(self), rows).tolist()
-        return found
+    def _check_sums(self, name: str) -> None:
+        rows = np.flatnonzero(getattr(self.index, name).stored).tolist()
+        for i, span in zip(rows, self._spans(name, rows), strict=True):
+            try:
+                self._checked(name, *span)
+            except Damaged as error:
+                raise self._damaged(i, error) from error
+
+    def _damaged(self, i: int, error: Damaged) -> Damaged:
+        return Damaged(f"{self.file}: row {i}: {error}; delete it, then build again")
 
     def check(self, *, decode: bool = True) -> None:
         """Read everything back: raises Damaged unless every row is intact and keeps the invariants of the schema.
@@ -147,16 +158,16 @@ class ShardReader:
         if len(set(table.column("sample_id").to_pylist())) != len(self):
             raise Damaged(f"{self.file}: a sample_id stands there twice")
         live = table.column("label").to_numpy() == LIVE
-        if (live != (self.index.depth_start >= 0)).any():
+        if (live != self.index.depth.stored).any():
             raise Damaged(f"{self.file}: a live row without depth or a spoof with depth")
-        if (live & (self.index.mask_start >= 0)).any():
+        if (live & self.index.mask.stored).any():
             raise Damaged(f"{self.file}: a live row with a mask of its own; its mask is where its depth is")
         if not decode:
             for name in ("image", "depth", "mask"):
-                deque(self._stored_rows([*range(len(self))], name), maxlen=0)  # reading compares the checksum
+                self._check_sums(name)
             return
         for i in range(len(self)):
-            if self.index.mask_start[i] >= 0:
+            if self.index.mask.stored[i]:
                 self.read_masks([i])
             if not self.read([i])[1].any() and live[i]:
                 raise Damaged(f"{self.file}: row {i} is live and its depth is zero everywhere")

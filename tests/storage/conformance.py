@@ -86,8 +86,8 @@ class ShardContract:
     def test_a_spoof_costs_no_depth_bytes(self, tmp_path):
         reader = open_shard(tmp_path / self.write(tmp_path, make_samples(8)).file)
         spoof = reader.columns(["label"]).column("label").to_numpy() == 1
-        assert (reader.index.depth_nbytes[spoof] == 0).all()
-        assert (reader.index.depth_nbytes[~spoof] > 0).all()
+        assert (reader.index.depth.nbytes[spoof] == 0).all()
+        assert (reader.index.depth.nbytes[~spoof] > 0).all()
 
     def test_a_spoof_may_hand_in_a_map_of_zeros(self, tmp_path):
         spoof = make_samples(4)[2]

@@ -130,7 +130,7 @@ def test_damage_is_named_and_not_carried_on(tmp_path):
     snapshot = build(tmp_path / "from", StoreConfig())
     path = tmp_path / "from" / snapshot.shards[0].file
     data = bytearray(path.read_bytes())
-    data[snapshot.open(snapshot.shards[0]).index.image_start[5] + 7] ^= 1
+    data[snapshot.open(snapshot.shards[0]).index.image.start[5] + 7] ^= 1
     path.write_bytes(data)
     for write in (
         lambda: convert(tmp_path / "from", tmp_path / "to", StoreConfig(format="parquet")),

@@ -88,7 +88,7 @@ def test_halved_colour_resolution_is_allowed_warned_of_and_declared(tmp_path, fo
     assert (index.image_codec, index.image_subsampling) == ("jpeg", "4:2:0")
     full = open_shard(written(tmp_path / "full", StoreConfig(format=format, image="jpeg"), make_samples(2))).index
     assert full.image_subsampling == "4:4:4"
-    assert index.image_nbytes.sum() < full.image_nbytes.sum()
+    assert index.image.nbytes.sum() < full.image.nbytes.sum()
 
 
 def test_subsampling_matters_to_jpeg_only(recwarn):

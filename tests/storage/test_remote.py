@@ -248,7 +248,7 @@ def test_verify_reads_what_lies_there_and_names_it(s3, url):
 def test_wrong_pixels_are_never_returned(s3, url, tmp_path):
     snapshot = build(url, "hdf5")
     reader = snapshot.open(snapshot.shards[0])
-    start = int(reader.index.image_start[3])
+    start = int(reader.index.image.start[3])
     with place_of(url).whole(reader.file.path.partition("/")[2].partition("/")[2]) as path:
         data = bytearray(path.read_bytes())
     data[start + 5] ^= 1

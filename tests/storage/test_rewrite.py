@@ -63,7 +63,7 @@ def test_a_damaged_origin_is_not_copied_and_leaves_nothing(tmp_path):
     media = snapshot.media().slice(0, 2)
     file = tmp_path / origin.file
     data = bytearray(file.read_bytes())
-    start = open_shard(file).index.image_start[1]
+    start = open_shard(file).index.image.start[1]
     data[start] ^= 1
     file.write_bytes(data)
     with pytest.raises(Damaged, match=r"origin\.h5: row 1"):

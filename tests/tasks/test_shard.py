@@ -176,8 +176,8 @@ class TestSpoofMasks:
         one, other = open_shard(store / info.file), open_shard(tmp_path / made.file)
         assert np.array_equal(one.read(np.arange(6))[1], other.read(np.arange(6))[1])
         assert not one.read_masks(np.arange(6, 12)).any()
-        assert (one.index.mask_start == -1).all()
-        assert 0 < other.index.mask_nbytes.max() < 1000
+        assert not one.index.mask.stored.any()
+        assert 0 < other.index.mask.nbytes.max() < 1000
 
     def test_how_depth_was_made_is_written_beside_the_maps(self, info: ShardInfo) -> None:
         assert info.meta["depth"] == CONFIG.depth.model_dump()
