@@ -65,6 +65,27 @@ def timed(passes, n, **works):
     }
 
 
+class Fsync:
+    """CPU and wall time of `os.fsync` while it is entered."""
+
+    def __enter__(self):
+        self.used, self.fsync = [0.0, 0.0], os.fsync
+        os.fsync = self._timed
+
+    def __exit__(self, *_):
+        os.fsync = self.fsync
+
+    def _timed(self, file):
+        start, wall = cpu(), time.perf_counter()
+        self.fsync(file)
+        self.used[0] += cpu() - start
+        self.used[1] += time.perf_counter() - wall
+
+    def per(self, n):
+        """us a sample."""
+        return {name: round(1e6 * used / n, 1) for name, used in zip(("cpu", "wall"), self.used, strict=True)}
+
+
 class Floors:
     """What no store can beat: memcpy of a sample's bytes, the JPEG decoder alone; random order, into a reused batch."""
 
@@ -100,14 +121,16 @@ def measure(store, data, folder, floors, passes):
         store.write(folder, data)
         return n
 
+    synced = Fsync()
     few = BATCH * 2
     with tempfile.TemporaryDirectory(prefix="bench-store-", dir=folder.parent) as first:
         store.write(Path(first), tuple(part[:few] for part in data))  # a library is imported once
     row = {"name": store.name, "class": store.kind, "random_is": store.random}
-    row |= timed(1, n, write=write)
+    with synced:
+        row |= timed(1, n, write=write)
     row["kb"] = round(sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / n / 1e3, 1)
     if isinstance(store, Ours):
-        row |= timed(1, n, check=lambda _: read_back(folder))
+        row |= timed(1, n, check=lambda _: read_back(folder)) | {"fsync": synced.per(n)}
     store.open(folder)
     row |= timed(1, n, sequential=lambda _: sum(store.sequential(n, batch)))
     # in turns, so that a busy moment meets the floor and the store alike
@@ -150,8 +173,8 @@ def bars(rows):
         for row in mine if peers else ():
             name, floor = f"{kind} {row['name'].removeprefix('pseudodepth ')}", row["floor"]["cpu"]
             write, whose = least(peers, "write")
-            bare = row["write"]["cpu"] - row["check"]["cpu"]
-            bar(f"{name}: write without read-back and hashes / best peer ({whose})", bare / write, 1.0)
+            bare = row["write"]["cpu"] - row["check"]["cpu"] - row["fsync"]["cpu"]
+            bar(f"{name}: write without fsync, read-back and hashes / best peer ({whose})", bare / write, 1.0)
             bar(f"{name}: write with them / best peer ({whose})", row["write"]["cpu"] / write, 1.0)
             if kind == "raw":
                 bar(f"{name}: random read, checksums verified / memcpy", row["random"]["cpu"] / floor, 2.0)
@@ -184,6 +207,7 @@ def show(rows, limits):
         print(f"{name:<45}{row['kb']:>7.1f}{''.join(cell(row[column]) for column in COLUMNS)}{ratio:>13.2f}x")
         if "check" in row:
             print(f"{'        of the write: read-back and hashes':<45}{'':>7}{cell(row['check'])}")
+            print(f"{'        of the write: fsync':<45}{'':>7}{cell(row['fsync'])}")
     print("\nbars")
     for limit in limits:
         held = "held" if limit["held"] else "NOT HELD"

@@ -17,7 +17,10 @@ Decoder = Callable[[int, Buffer], None]
 
 
 class Encoded(NamedTuple):
-    """One row's pixels as they are stored; `depth` is None for a spoof, `mask` where none is kept: no bytes at all."""
+    """One row's pixels as they are stored; `depth` is None for a spoof, `mask` where none is kept: no bytes at all.
+
+    `image` may be a view of the sample's array.
+    """
 
     image: Buffer
     depth: Buffer | None
@@ -39,10 +42,10 @@ def encode(image: np.ndarray, depth: np.ndarray | None, config: StoreConfig, mas
     return Encoded(pixels, packed, sums[0], sums[1], (height, width), bits, sums[2])
 
 
-def encode_image(image: np.ndarray, config: StoreConfig) -> bytes:
-    """Encode (H, W, 3) uint8 RGB with the image codec of `config`."""
+def encode_image(image: np.ndarray, config: StoreConfig) -> Buffer:
+    """Encode (H, W, 3) uint8 RGB with the image codec of `config`; raw, it is a view of the image's own memory."""
     if config.image_codec == "raw":
-        return image.tobytes()  # a copy: the caller may reuse its array for the next batch
+        return np.ascontiguousarray(image).data.cast("B")
     if config.image_codec == "png":
         return png.encode(image)
     return simplejpeg.encode_jpeg(

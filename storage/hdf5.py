@@ -30,7 +30,7 @@ from h5py import h5d, h5s
 from storage.codecs import MASK_CODEC, Encoded
 from storage.config import StoreConfig
 from storage.errors import Damaged
-from storage.hdf5_disk import LIBVER, Disk, allot, allot_first
+from storage.hdf5_disk import BUFFER, LIBVER, Disk, allot, allot_first
 from storage.pixel_index import PixelIndex, Spans
 from storage.place import StoredFile
 from storage.schema import COLUMNS, SCHEMA_VERSION, check_version
@@ -58,15 +58,17 @@ class Writer:
         self._crc32: dict[str, list[int]] = {name: [] for name in _PIXELS}
         self._columns: list[pa.Table] = []
 
-    def write(self, rows: list[Encoded], columns: pa.Table) -> None:
-        """Add encoded rows with their COLUMNS table, in order."""
-        for row in rows:
-            self._disk.put(row.image)
-            for name, file in self._waiting.items():
-                file.write(getattr(row, name) or b"")
-            for name in _PIXELS:
-                self._nbytes[name].append(len(getattr(row, name) or b""))
-                self._crc32[name].append(getattr(row, f"{name}_crc32"))
+    def add(self, row: Encoded) -> None:
+        """Add one row's pixels."""
+        self._disk.put(row.image)
+        for name, file in self._waiting.items():
+            file.write(getattr(row, name) or b"")
+        for name in _PIXELS:
+            self._nbytes[name].append(len(getattr(row, name) or b""))
+            self._crc32[name].append(getattr(row, f"{name}_crc32"))
+
+    def add_columns(self, columns: pa.Table) -> None:
+        """Add the COLUMNS table of the rows since the last call."""
         self._columns.append(columns)
 
     def close(self, size: tuple[int, int], depth_dtype: np.dtype) -> None:
@@ -112,7 +114,7 @@ class Writer:
 
 def _unnamed(folder: Path) -> IO[bytes]:
     """A file that is gone when it is closed, or when its process dies."""
-    return tempfile.TemporaryFile(dir=folder)
+    return tempfile.TemporaryFile(dir=folder, buffering=BUFFER)
 
 
 def index(path: StoredFile) -> PixelIndex:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 LIBVER = ("v110", "v110")
+BUFFER = 1 << 20  # bytes a write: one of each picture of 150 KB costs the kernel half as much again
 
 
 class Disk(io.FileIO):
@@ -31,21 +32,19 @@ class Disk(io.FileIO):
         super().__init__(path, "r+")
         self._error: OSError | None = None
         self._end = 0  # of what HDF5 has written
-        self._put = first_array_start()
+        self._first = io.BufferedWriter(io.FileIO(path, "r+"), BUFFER)
+        self._first.seek(first_array_start())
 
     def put(self, data: "ReadableBuffer") -> None:
-        """Append to the first array of the file; raises OSError at once."""
-        view = memoryview(data)
-        while len(view):
-            written = os.pwrite(self.fileno(), view, self._put)
-            view, self._put = view[written:], self._put + written
+        """Append to the first array of the file, which is there when this is closed; raises OSError."""
+        self._first.write(data)
 
     def put_all(self, start: int, source: IO[bytes]) -> None:
         """Copy a whole file to `start`, the place of an array; raises OSError at once."""
         source.seek(0)
         with open(os.dup(self.fileno()), "r+b", buffering=0) as target:
             target.seek(start)
-            shutil.copyfileobj(source, target, 1 << 20)
+            shutil.copyfileobj(source, target, BUFFER)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """As of any file, with the end where HDF5's own last byte is."""
@@ -72,8 +71,11 @@ class Disk(io.FileIO):
         return size or 0
 
     def close(self) -> None:
-        """Raises the first OSError that HDF5 met."""
-        super().close()
+        """Raises the first OSError that `put` or HDF5 met."""
+        try:
+            self._first.close()
+        finally:
+            super().close()
         if self._error is not None:
             error, self._error = self._error, None
             raise error

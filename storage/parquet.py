@@ -61,9 +61,12 @@ class Writer:
             write_page_checksum=True,
         )
 
-    def write(self, rows: list[Encoded], columns: pa.Table) -> None:
-        """Add encoded rows with their COLUMNS table, in order."""
-        self._rows += rows
+    def add(self, row: Encoded) -> None:
+        """Add one row's pixels."""
+        self._rows.append(row._replace(image=bytes(row.image)))  # no copy of what is bytes already
+
+    def add_columns(self, columns: pa.Table) -> None:
+        """Add the COLUMNS table of the rows since the last call."""
         self._columns = pa.concat_tables([self._columns, columns])
         while len(self._rows) >= _GROUP:
             self._write_group()

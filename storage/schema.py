@@ -106,15 +106,17 @@ def check_version(version: object, where: object) -> int:
 
 def rows_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows as a table of exactly `schema`; raises BadSample that names the medium and the column."""
-    names = set(schema.names)
+    names, needed = set(schema.names), [field.name for field in schema if not field.nullable]
     for row in rows:
-        who = f"{row.get('dataset', '?')}:{row.get('path', '?')}"
-        missing = [f.name for f in schema if not f.nullable and row.get(f.name) is None]
-        if missing or row.keys() - names:
-            unknown = sorted(row.keys() - names)
-            raise BadSample(f"{who}: missing columns {missing}, unknown columns {unknown}; see storage/schema.py")
+        missing, unknown = [name for name in needed if row.get(name) is None], row.keys() - names
+        if missing or unknown:
+            who = f"{row.get('dataset', '?')}:{row.get('path', '?')}"
+            raise BadSample(
+                f"{who}: missing columns {missing}, unknown columns {sorted(unknown)}; see storage/schema.py"
+            )
         for name, value in row.items():
             if isinstance(value, str) and "\0" in value:
+                who = f"{row.get('dataset', '?')}:{row.get('path', '?')}"
                 raise BadSample(f"{who}: column {name} has a NUL character, which HDF5 strings cannot hold")
     try:
         return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)

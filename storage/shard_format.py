@@ -14,10 +14,13 @@ from storage.place import StoredFile
 
 
 class ShardFileWriter(Protocol):
-    """Writes one file, rows in order; memory is bounded by the batches that are handed in."""
+    """Writes one file, rows in order; memory is bounded by the batches between two calls of `add_columns`."""
 
-    def write(self, rows: list[Encoded], columns: pa.Table) -> None:
-        """Add encoded rows with their COLUMNS table."""
+    def add(self, row: Encoded) -> None:
+        """Add one row's pixels; they may change as soon as this returns."""
+
+    def add_columns(self, columns: pa.Table) -> None:
+        """Add the COLUMNS table of the rows that came since the last call."""
 
     def close(self, size: tuple[int, int], depth_dtype: np.dtype) -> None:
         """Finish the file. size: (H, W) of every image, (0, 0) if there are no rows."""

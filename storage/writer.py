@@ -52,7 +52,7 @@ class ShardWriter:
 
     def write(self, samples: Iterable[Sample]) -> None:
         """Add samples in order; raises BadSample on the first that breaks the schema."""
-        rows, encoded = [], []
+        rows = []
         for sample in samples:
             depth = check_sample(sample)
             self._check_alike(sample.image.shape[:2], None if depth is None else depth.dtype, sample.columns)
@@ -60,24 +60,29 @@ class ShardWriter:
             row["sample_id"] = sample_id(row["dataset"], row["path"], row["frame"], row["view"])
             self._count(row)
             rows.append(row)
-            encoded.append(encode(sample.image, depth, self._config, sample.mask))
-        table = rows_table(rows, COLUMNS)
-        with self._disk_errors():
-            self._writer.write(encoded, table)
+            pixels = encode(sample.image, depth, self._config, sample.mask)
+            with self._disk_errors():
+                self._writer.add(pixels)
+        self._add_columns(rows_table(rows, COLUMNS))
 
     def copy(self, encoded: list[Encoded], columns: pa.Table, depth_dtype: np.dtype) -> None:
         """Add rows of another shard as they are stored there: `columns` has all of COLUMNS."""
         for pixels, row in zip(encoded, columns.to_pylist(), strict=True):
             self._check_alike(pixels.size, None if pixels.depth is None else depth_dtype, row)
             self._count(row)
-        with self._disk_errors():
-            self._writer.write(encoded, columns)
+            with self._disk_errors():
+                self._writer.add(pixels)
+        self._add_columns(columns)
 
     def reject(self, row: Mapping[str, Any]) -> None:
         """Note a medium or frame that could not be used: a value for every name of REJECT_COLUMNS."""
         rows_table([row], REJECT_COLUMNS)  # raises at the culprit, not at commit
         self._first.setdefault((row["dataset"], row["path"]), row)
         self._rejects.append(dict(row))
+
+    def _add_columns(self, columns: pa.Table) -> None:
+        with self._disk_errors():
+            self._writer.add_columns(columns)
 
     def _count(self, row: Mapping[str, Any]) -> None:
         if row["sample_id"] in self._ids:
