@@ -64,13 +64,15 @@ def encode_depth(depth: np.ndarray, config: StoreConfig) -> bytes:
 def _raw_decoder(rows: np.ndarray) -> Decoder:
     # once a batch: 1 us less a row than by an array of each, of 8 us that a picture takes
     flat = rows.data.cast("B") if rows.size else memoryview(b"")
-    size = len(flat) // max(len(rows), 1)
+    size, swap = len(flat) // max(len(rows), 1), sys.byteorder == "big"
 
     def decode(k: int, data: Buffer) -> None:
-        if len(data) != size:
-            raise Damaged(f"{len(data)} bytes of raw pixels, expected {size}")
-        flat[k * size : (k + 1) * size] = data
-        if sys.byteorder == "big":
+        start = k * size
+        try:
+            flat[start : start + size] = data
+        except ValueError as error:
+            raise Damaged(f"{len(data)} bytes of raw pixels, expected {size}") from error
+        if swap:
             rows[k].byteswap(inplace=True)
 
     return decode

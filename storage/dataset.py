@@ -147,18 +147,20 @@ class DepthDataset(Dataset[dict[str, Any]]):
         images, depths = batch.image.permute(0, 2, 3, 1).numpy(), batch.depth.numpy()[:, 0]  # share memory
         labels = batch.label.numpy()
         batch.index.numpy()[:] = np.where(numbers < 0, numbers + len(self), numbers)
+        order, end = np.argsort(shards, kind="stable"), 0
         # np.unique, or np.split, takes as long as the copy of a picture
-        for shard, group in itertools.groupby(np.argsort(shards, kind="stable").tolist(), shards.tolist().__getitem__):
-            places = list(group)
+        for shard, group in itertools.groupby(shards.take(order).tolist()):
+            start, end = end, end + len(list(group))
+            places = order[start:end]
             reader, known = self._opened(shard)
             if (reader.index.size, reader.index.depth_dtype) != (images.shape[1:3], depths.dtype):
                 raise StoreError(
                     f"{reader.file}: {reader.index.size} {reader.index.depth_dtype} in a batch of {images.shape[1:3]} "
                     f"{depths.dtype}; choose samples of one size by `where` or `rows`"
                 )
-            here = rows[places]
-            reader.read(here, images, depths, places)
-            labels[places] = known[here]
+            here = rows.take(places)
+            reader.read(here, images, depths, places.tolist())
+            labels[places] = known.take(here)
             if batch.mask is not None:
                 batch.mask.numpy()[places, 0] = reader.read_masks(here)
         return batch

@@ -5,6 +5,7 @@ at level 1 in brackets): RGB 73 KB (71), 0.46 ms to write (3.3), 0.33 ms to read
 depth uint8 7.2 KB (8.0), 0.08 ms (0.57), 0.07 ms (0.31). WebP, smaller and lossless, takes 50 KB, 1.7 and 1.0 ms.
 """
 
+import functools
 import io
 import struct
 import zlib
@@ -35,8 +36,7 @@ def encode(pixels: np.ndarray) -> bytes:
     difference(rows, lines[:, 1:])
     return b"".join(
         [
-            _SIGNATURE,
-            _chunk(b"IHDR", _header(pixels)),
+            _head(pixels.dtype, pixels.shape),
             _chunk(b"IDAT", _deflate(lines)),
             _chunk(b"IEND", b""),
         ]
@@ -59,8 +59,8 @@ def decode(data: bytes | memoryview, out: np.ndarray) -> None:
 
 def _decode_ours(data: bytes | memoryview, out: np.ndarray) -> bool:
     """Whether the file is one that `encode` made of such an array; `out` is filled then."""
-    head = b"".join([_SIGNATURE, _chunk(b"IHDR", _header(out))])
-    if bytes(data[: len(head)]) != head or bytes(data[len(head) + 4 : len(head) + 8]) != b"IDAT":
+    head = _head(out.dtype, out.shape)
+    if data[: len(head)] != head or data[len(head) + 4 : len(head) + 8] != b"IDAT":
         return False
     length = int.from_bytes(data[len(head) : len(head) + 4])
     body = data[len(head) + 8 : len(head) + 8 + length]
@@ -72,9 +72,9 @@ def _decode_ours(data: bytes | memoryview, out: np.ndarray) -> bool:
         return False
     if not inflate.eof or len(lines) != height * (width + 1):
         return False
-    delta = np.frombuffer(lines, np.uint8).reshape(height, width + 1)
-    if (delta[:, 0] != _UP).any():
+    if lines[:: width + 1] != bytes([_UP]) * height:
         return False
+    delta = np.frombuffer(lines, np.uint8).reshape(height, width + 1)
     if out.dtype == np.uint8 and out.flags.c_contiguous:
         accumulate(delta[:, 1:], out.reshape(height, width))
     else:
@@ -99,9 +99,11 @@ def _decode_any(data: bytes | memoryview, out: np.ndarray) -> None:
     out[...] = pixels
 
 
-def _header(pixels: np.ndarray) -> bytes:
-    depth, colour = _KINDS[pixels.dtype.newbyteorder("<").str, pixels.ndim]
-    return struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], depth, colour, 0, 0, 0)
+@functools.lru_cache(64)
+def _head(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    """All that comes before the pixels, which is the same for all maps of a shard."""
+    depth, colour = _KINDS[dtype.newbyteorder("<").str, len(shape)]
+    return _SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", shape[1], shape[0], depth, colour, 0, 0, 0))
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

@@ -65,13 +65,18 @@ class ShardReader:
         depths = np.empty((n, *index.size), index.depth_dtype) if depths is None else depths
         decode_image, decode_depth = DECODERS[index.image_codec](images), DECODERS[index.depth_codec](depths)
         places = range(n) if places is None else places
+        file_read = self.file.read
         for row, (k, image, depth) in enumerate(zip(places, image_spans, depth_spans, strict=True)):
             try:
-                decode_image(k, self._checked("image", *image))
-                if depth[0] < 0:
+                start, nbytes, crc = image
+                data = file_read(start, nbytes)
+                decode_image(k, data if crc32(data) == crc else self._again("image", image))
+                start, nbytes, crc = depth
+                if start < 0:
                     depths[k].fill(0)
-                else:
-                    decode_depth(k, self._checked("depth", *depth))
+                    continue
+                data = file_read(start, nbytes)
+                decode_depth(k, data if crc32(data) == crc else self._again("depth", depth))
             except Damaged as error:
                 raise self._damaged(indices[row], error) from error
         return images, depths
@@ -89,19 +94,19 @@ class ShardReader:
         for k, (i, depth, mask) in enumerate(zip(indices, depth_spans, mask_spans, strict=True)):
             try:
                 if depth[0] >= 0:
-                    decode_depth(0, self._checked("depth", *depth))
+                    decode_depth(0, self._checked("depth", depth))
                     masks[k] = depths[0] > 0
                 elif mask[0] >= 0:
-                    decode_mask(k, self._checked("mask", *mask))
+                    decode_mask(k, self._checked("mask", mask))
             except Damaged as error:
                 raise self._damaged(i, error) from error
         return masks
 
     def stored(self, i: int, name: str) -> Buffer | None:
         """The bytes of row i's `image`, `depth` or `mask` as they lie in the file, checksum checked; None: no such."""
-        ((start, nbytes, crc),) = self._spans(name, [i])
+        (span,) = self._spans(name, [i])
         try:
-            return None if start < 0 else self._checked(name, start, nbytes, crc)
+            return None if span[0] < 0 else self._checked(name, span)
         except Damaged as error:
             raise self._damaged(i, error) from error
 
@@ -125,11 +130,15 @@ class ShardReader:
         """Get all of this ready at once, if it is not here."""
         self.file.fetch((start, nbytes) for start, nbytes, _ in itertools.chain(*spans) if start >= 0)
 
-    def _checked(self, name: str, start: int, nbytes: int, crc: int) -> Buffer:
+    def _checked(self, name: str, span: list[int]) -> Buffer:
         """Bytes of the file; raises Damaged unless they fit their checksum."""
+        start, nbytes, crc = span
         data = self.file.read(start, nbytes)
-        if crc32(data) == crc:
-            return data
+        return data if crc32(data) == crc else self._again(name, span)
+
+    def _again(self, name: str, span: list[int]) -> Buffer:
+        """`_checked` of bytes that do not fit: once more, if what was read is a copy."""
+        start, nbytes, crc = span
         if self.file.forget():
             data = self.file.read(start, nbytes)
             if crc32(data) == crc:
@@ -140,7 +149,7 @@ class ShardReader:
         rows = np.flatnonzero(getattr(self.index, name).stored).tolist()
         for i, span in zip(rows, self._spans(name, rows), strict=True):
             try:
-                self._checked(name, *span)
+                self._checked(name, span)
             except Damaged as error:
                 raise self._damaged(i, error) from error
 

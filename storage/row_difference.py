@@ -1,4 +1,8 @@
-"""Each row minus the one above it: what makes smooth pictures and depth maps compress, done and undone in numpy."""
+"""Each row minus the one above it: what makes smooth pictures and depth maps compress, done and undone."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -10,19 +14,29 @@ def difference(rows: np.ndarray, out: np.ndarray) -> None:
 
 
 def accumulate(delta: np.ndarray, out: np.ndarray) -> None:
-    """Undo `difference`: out[i] = delta[0] + ... + delta[i]. delta, out: (h, w), not overlapping.
+    """Undo `difference`: out[i] = delta[0] + ... + delta[i]. delta, out: (h, w) of one unsigned type.
 
-    Sums of 1, 2, 4, 8, ... rows, each from two of the sums before: 19 us for 224x224 uint8, where np.add.accumulate
-    takes 39 (it walks down the columns one value at a time) and a loop over rows 185.
+    Compiled: 4 us for 224x224 uint8. np.add.accumulate takes 39 (it walks down the columns one value at a time), and
+    what numpy does best, sums of 1, 2, 4, 8, ... rows, 18.
     """
-    spare = np.empty_like(out)
-    steps = max(0, len(delta) - 1).bit_length()
-    # the two arrays take turns as the target, so that the last turn is out's
-    source, target = delta, out if steps % 2 else spare
-    if steps == 0:
-        out[...] = delta
-    for step in range(steps):
-        k = 1 << step
-        target[:k] = source[:k]
-        np.add(source[k:], source[:-k], out=target[k:])
-        source, target = target, spare if target is out else out
+    _kernel()(delta, out)
+
+
+@functools.cache
+def _kernel() -> Callable[[np.ndarray, np.ndarray], None]:
+    from numba import njit  # 0.3 s, which only those pay who unpack such rows
+
+    try:
+        compiled: Any = njit(cache=True, nogil=True)(_accumulate)
+    except RuntimeError:  # nowhere to keep what was compiled: half a second in every process
+        compiled = njit(nogil=True)(_accumulate)
+    return compiled
+
+
+def _accumulate(delta: np.ndarray, out: np.ndarray) -> None:
+    total = np.zeros(delta.shape[1], delta.dtype)  # apart from both, so that the compiler adds many columns at once
+    for row in range(len(delta)):
+        for column in range(delta.shape[1]):
+            total[column] += delta[row, column]
+        for column in range(delta.shape[1]):
+            out[row, column] = total[column]
