@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import platform
@@ -31,14 +32,15 @@ import numpy as np
 import simplejpeg
 import torch
 
+import storage.writer
 from benchmarks.store_contenders import Ours, contenders
 from benchmarks.store_peer import BATCH, DEPTH, IMAGE, Absent, encode
 from benchmarks.store_samples import make
-from storage.location import sha256_of
-from storage.reader import open_shard
+from storage.reader import ShardReader
 from storage.schema import LIVE
 
 torch.set_num_threads(1)
+SECONDS = 10  # of reading a store, if its passes take less
 COLUMNS = ("write", "sequential", "random", "loader", "floor")
 
 
@@ -48,10 +50,15 @@ def cpu():
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def timed(passes, n, **works):
-    """{name: {cpu, wall}}: least us a sample of `work(pass number)`, which returns how many samples it dealt with."""
-    found = {name: [] for name in works}
-    for number in range(passes):
+def timed(passes, n, seconds=0.0, **works):
+    """{name: {cpu, wall}}: least us a sample of `work(pass number)`, which returns how many samples it dealt with.
+
+    As many passes as that, and as many as end within some seconds: short ones are disturbed more.
+    """
+    found, began = {name: [] for name in works}, time.perf_counter()
+    for number in itertools.count():
+        if number >= passes and time.perf_counter() - began > seconds:
+            break
         for name, work in works.items():
             gc.collect()
             start, wall = cpu(), time.perf_counter()
@@ -65,21 +72,31 @@ def timed(passes, n, **works):
     }
 
 
-class Fsync:
-    """CPU and wall time of `os.fsync` while it is entered."""
+class Share:
+    """CPU and wall time spent in functions, each given as (module or class, name), while it is entered."""
+
+    def __init__(self, *functions):
+        self.used, self.functions = [0.0, 0.0], [(owner, name, getattr(owner, name)) for owner, name in functions]
 
     def __enter__(self):
-        self.used, self.fsync = [0.0, 0.0], os.fsync
-        os.fsync = self._timed
+        for owner, name, function in self.functions:
+            setattr(owner, name, self._timed(function))
+        return self
 
     def __exit__(self, *_):
-        os.fsync = self.fsync
+        for owner, name, function in self.functions:
+            setattr(owner, name, function)
 
-    def _timed(self, file):
-        start, wall = cpu(), time.perf_counter()
-        self.fsync(file)
-        self.used[0] += cpu() - start
-        self.used[1] += time.perf_counter() - wall
+    def _timed(self, function):
+        def call(*args, **options):
+            start, wall = cpu(), time.perf_counter()
+            try:
+                return function(*args, **options)
+            finally:
+                self.used[0] += cpu() - start
+                self.used[1] += time.perf_counter() - wall
+
+        return call
 
     def per(self, n):
         """us a sample."""
@@ -87,7 +104,7 @@ class Fsync:
 
 
 def write(store, data, folder, passes):
-    """CPU and wall us a sample of the cheapest of several writes, and of `os.fsync` in it; the last one stays."""
+    """CPU and wall us a sample of the cheapest of several writes, and what of it verifies; the last one stays."""
     n, found = len(data[2]), []
 
     def once(_):
@@ -98,10 +115,11 @@ def write(store, data, folder, passes):
         if number:
             shutil.rmtree(folder)
             folder.mkdir()
-        synced = Fsync()
-        with synced:
+        checks = (storage.writer, "sha256_of"), (ShardReader, "check")
+        with Share((os, "fsync")) as synced, Share(*checks) as checked:
             found.append(timed(1, n, write=once))
-        found[-1]["fsync"] = synced.per(n)
+        if isinstance(store, Ours):
+            found[-1] |= {"fsync": synced.per(n), "check": checked.per(n)}
     return min(found, key=lambda run: run["write"]["cpu"])
 
 
@@ -142,8 +160,6 @@ def measure(store, data, folder, floors, passes):
     row = {"name": store.name, "class": store.kind, "random_is": store.random}
     row |= write(store, data, folder, passes)
     row["kb"] = round(sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / n / 1e3, 1)
-    if isinstance(store, Ours):
-        row |= timed(passes, n, check=lambda _: read_back(folder))
     store.open(folder)
     row |= timed(1, n, sequential=lambda _: sum(store.sequential(n, batch)))
     # in turns, so that a busy moment meets the floor and the store alike
@@ -152,18 +168,7 @@ def measure(store, data, folder, floors, passes):
         "random": lambda seed: sum(kinds["random"](n, batch, seed)),
         "loader": lambda seed: sum(kinds["loader"](n, seed)),
     }
-    return row | timed(passes, n, floor=floor, **reads)
-
-
-def read_back(folder):
-    """What a commit does after writing: every checksum of every row, and the hash of the file; how many rows."""
-    rows = 0
-    for path in sorted(folder.glob("shards/*.h5")) + sorted(folder.glob("shards/*.parquet")):
-        shard = open_shard(path)
-        shard.check(decode=False)
-        sha256_of(path)
-        rows += len(shard)
-    return rows
+    return row | timed(passes, n, SECONDS, floor=floor, **reads)
 
 
 def bars(rows):

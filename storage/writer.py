@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from storage.atomic import to_disk
 from storage.codecs import Encoded, encode
 from storage.config import StoreConfig
 from storage.errors import BadSample, Damaged, StoreError
@@ -108,6 +109,8 @@ class ShardWriter:
         media = media_bytes(media_rows(self.media, self._samples, self._first.values()))
         with self._disk_errors():
             self._writer.close(self._size or (0, 0), self._depth_dtype or np.dtype(np.uint8))
+            to_disk(self._part.path)
+            sha256 = sha256_of(self._part.path)
         # read back before the final name exists: damage is found now, not in training
         open_shard(self._part.path).check(decode=False)
         info = ShardInfo(
@@ -119,7 +122,7 @@ class ShardWriter:
             spoof=len(self._ids) - self._live,
             rejects=len(self._rejects),
             bytes=self._part.path.stat().st_size,
-            sha256=sha256_of(self._part.path),
+            sha256=sha256,
             rejects_file=f"{REJECTS}/{self._name}.parquet" if self._rejects else None,
             rejects_sha256=hashlib.sha256(rejects).hexdigest() if self._rejects else None,
             meta=self._meta,
