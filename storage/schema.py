@@ -149,7 +149,7 @@ def check_sample(sample: Sample) -> np.ndarray | None:
         raise BadSample(f"{who}: mask is {mask.dtype} {mask.shape}, expected bool {image.shape[:2]}, of a spoof only")
     if (label == LIVE) != (row.get("attack") == ""):
         raise BadSample(f"{who}: label {label} with attack {row.get('attack')!r}; attack is '' for live only")
-    given, derived = row.get("sample_id"), sample_id(row["dataset"], row["path"], row["frame"], row["view"])
-    if given not in (None, derived):
+    given = row.get("sample_id")
+    if given is not None and given != (derived := sample_id(row["dataset"], row["path"], row["frame"], row["view"])):
         raise BadSample(f"{who}: sample_id {given!r}, expected {derived!r}; leave it out to have it filled in")
     return depth if has_depth else None
