@@ -65,6 +65,31 @@ class ShardContract:
         np.testing.assert_array_equal(images, everything[0][order])
         np.testing.assert_array_equal(depths, everything[1][order])
 
+    def test_rows_are_read_to_the_places_of_the_caller_and_nowhere_else(self, tmp_path):
+        reader = open_shard(tmp_path / self.write(tmp_path, make_samples(10)).file)
+        everything = reader.read(range(10))
+        images, depths = np.full((5, 32, 32, 3), 9, np.uint8), np.full((5, 32, 32), 9, np.uint8)
+        reader.read(
+            [7, -10], images, depths, places=[3, 0]
+        )  # a spoof and a live row, the last one counted from the end
+        for place, row in ((3, 7), (0, 0)):
+            np.testing.assert_array_equal(images[place], everything[0][row])
+            np.testing.assert_array_equal(depths[place], everything[1][row])
+        assert (images[[1, 2, 4]] == 9).all()
+        assert (depths[[1, 2, 4]] == 9).all()
+
+    def test_a_caller_may_use_its_arrays_again_for_the_next_sample(self, tmp_path):
+        samples, image = make_samples(70), np.empty((32, 32, 3), np.uint8)
+
+        def one_by_one():
+            for sample in samples:
+                image[...] = sample.image
+                yield Sample(image, sample.depth, sample.columns, sample.mask)
+
+        with shard_writer(tmp_path / "a", "s", self.config, {}) as writer:
+            writer.write(one_by_one())
+        assert writer.info.sha256 == self.write(tmp_path / "b", samples).sha256
+
     def test_some_columns_can_be_asked_for_and_unknown_ones_are_refused(self, tmp_path):
         reader = open_shard(tmp_path / self.write(tmp_path, make_samples(4)).file)
         assert reader.columns(["label", "path"]).column_names == ["label", "path"]
