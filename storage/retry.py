@@ -20,7 +20,7 @@ _FINAL: tuple[type[Exception], ...] = (
     PermissionError,
     IsADirectoryError,
     NotADirectoryError,
-    NotImplementedError,
+    NotImplementedError,  # fsspec's word for what this kind of place cannot do
     ImportError,
     TypeError,
     ValueError,

@@ -110,19 +110,22 @@ def rows_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table
     for row in rows:
         missing, unknown = [name for name in needed if row.get(name) is None], row.keys() - names
         if missing or unknown:
-            who = f"{row.get('dataset', '?')}:{row.get('path', '?')}"
             raise BadSample(
-                f"{who}: missing columns {missing}, unknown columns {sorted(unknown)}; see storage/schema.py"
+                f"{_medium(row)}: missing columns {missing}, unknown columns {sorted(unknown)}; see storage/schema.py"
             )
         for name, value in row.items():
             if isinstance(value, str) and "\0" in value:
-                who = f"{row.get('dataset', '?')}:{row.get('path', '?')}"
-                raise BadSample(f"{who}: column {name} has a NUL character, which HDF5 strings cannot hold")
+                raise BadSample(f"{_medium(row)}: column {name} has a NUL character, which HDF5 strings cannot hold")
     try:
         return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
     except (pa.ArrowException, UnicodeError, TypeError, ValueError, OverflowError) as error:
-        first = f"{rows[0].get('dataset')}:{rows[0].get('path')}" if rows else "?"
-        raise BadSample(f"rows from {first} on: a value does not fit its column: {error}") from error
+        raise BadSample(
+            f"rows from {_medium(rows[0]) if rows else '?'} on: a value does not fit its column: {error}"
+        ) from error
+
+
+def _medium(row: Mapping[str, Any]) -> str:
+    return f"{row.get('dataset', '?')}:{row.get('path', '?')}"
 
 
 def check_sample(sample: Sample) -> np.ndarray | None:
@@ -132,7 +135,7 @@ def check_sample(sample: Sample) -> np.ndarray | None:
     wrong row is worse than a missing one.
     """
     image, depth, row = sample.image, sample.depth, sample.columns
-    who = f"{row.get('dataset', '?')}:{row.get('path', '?')} frame {row.get('frame', '?')} view {row.get('view', '?')}"
+    who = f"{_medium(row)} frame {row.get('frame', '?')} view {row.get('view', '?')}"
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise BadSample(f"{who}: image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
     if depth is not None and (depth.dtype not in (np.uint8, np.uint16) or depth.shape != image.shape[:2]):

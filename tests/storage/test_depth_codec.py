@@ -1,5 +1,8 @@
 """Row difference + zstd."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -24,6 +27,16 @@ def test_a_view_that_is_not_contiguous_survives():
     out = np.empty(depth.shape, np.uint8)
     decode(encode(depth), out)
     np.testing.assert_array_equal(out, depth)
+
+
+def test_rows_add_up_where_compiled_code_cannot_be_kept():
+    code = (
+        "import numpy as np\nfrom storage.row_difference import accumulate\n"
+        "out = np.empty((3, 2), np.uint8)\naccumulate(np.full((3, 2), 100, np.uint8), out)\nprint(out.tolist())"
+    )
+    env = os.environ | {"NUMBA_CACHE_LOCATOR_CLASSES": "IPythonCacheLocator"}  # as in a container that is read-only
+    output = subprocess.check_output([sys.executable, "-c", code], env=env, text=True)
+    assert output.strip() == "[[100, 100], [200, 200], [44, 44]]"
 
 
 def test_a_face_takes_less_than_a_fifth_of_its_bytes():

@@ -1,5 +1,7 @@
 """Killed, interrupted and starved builds: what is there afterwards is whole, and going on gives the same bytes."""
 
+import ctypes
+import mmap
 import os
 import resource
 import signal
@@ -11,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.atomic import PartFile
+from storage.atomic import PartFile, to_disk
 from storage.config import StoreConfig
 from storage.errors import Damaged, StoreError
-from storage.reader import FORMATS, open_shard
+from storage.reader import open_shard
 from storage.rewrite import copy_media
 from storage.snapshot import Store
 from storage.verify import verify
@@ -162,23 +164,44 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path, config):
 def test_a_disk_that_does_not_keep_what_it_was_given_is_found_before_the_shard_has_its_name(
     tmp_path, monkeypatch, format
 ):
-    writer = FORMATS[format].Writer
-    close = writer.close
-
-    def close_and_rot(self, *arguments):
-        close(self, *arguments)
-        (part,) = (tmp_path / "shards").glob(".s0.*")
+    def flush_and_rot(part):
+        to_disk(part)
         content = bytearray(part.read_bytes())
         content[len(content) // 2] ^= 1  # among the pixels
         part.write_bytes(content)
 
-    monkeypatch.setattr(writer, "close", close_and_rot)
+    monkeypatch.setattr("storage.writer.to_disk", flush_and_rot)
     with pytest.raises(Damaged, match=r"s0"):
         build(tmp_path, format)
     assert visible(tmp_path) == {}
     monkeypatch.undo()
     build(tmp_path, format)
     assert verify(tmp_path).ok
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no posix_fadvise")
+def test_what_was_flushed_is_read_from_the_disk(tmp_path):
+    path = tmp_path / "file"
+    if subprocess.check_output(["stat", "--file-system", "--format=%T", tmp_path]).strip() == b"tmpfs":
+        pytest.skip("memory is the disk of this folder")
+    path.write_bytes(bytes(1 << 20))
+    assert pages_in_memory(path) == (1 << 20) // mmap.PAGESIZE
+    to_disk(path)
+    assert pages_in_memory(path) == 0
+    assert path.read_bytes() == bytes(1 << 20)
+
+
+def pages_in_memory(path):
+    """Of a file, by mincore(2)."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
+        pages = (ctypes.c_ubyte * -(-len(mapped) // mmap.PAGESIZE))()
+        first = ctypes.c_char.from_buffer(mapped)
+        failed = ctypes.CDLL(None).mincore(
+            ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(len(mapped)), pages
+        )
+        del first  # a map that is pointed into cannot be closed
+    assert not failed
+    return sum(page & 1 for page in pages)
 
 
 def test_leftovers_of_dead_writers_are_swept_and_living_ones_spared(tmp_path):

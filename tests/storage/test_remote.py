@@ -218,15 +218,22 @@ def test_waits_between_attempts_grow_and_differ(monkeypatch):
     assert len(np.unique(bounds)) == bounds.size
 
 
-def test_an_answer_is_not_asked_for_twice():
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError),
+        *(NotImplementedError, ImportError, TypeError, ValueError, AttributeError),
+    ],
+)
+def test_an_answer_is_not_asked_for_twice(answer):
     asked = []
 
-    def missing():
+    def final():
         asked.append(1)
-        raise FileNotFoundError("no")
+        raise answer("no")
 
-    with pytest.raises(FileNotFoundError):
-        retry.with_retries(missing)
+    with pytest.raises(answer):
+        retry.with_retries(final)
     assert len(asked) == 1
 
 
