@@ -54,18 +54,18 @@ class Writer:
         self._config, self._meta = config, meta
         self._disk = Disk(path)
         self._waiting = {"depth": _unnamed(path.parent), "mask": _unnamed(path.parent)}
-        self._nbytes: dict[str, list[int]] = {name: [] for name in _PIXELS}
-        self._crc32: dict[str, list[int]] = {name: [] for name in _PIXELS}
+        self._nbytes: list[tuple[int, ...]] = []  # of each row's _PIXELS
+        self._crc32: list[tuple[int, ...]] = []
         self._columns: list[pa.Table] = []
 
     def add(self, row: Encoded) -> None:
         """Add one row's pixels."""
+        depth, mask = row.depth or b"", row.mask or b""
         self._disk.put(row.image)
-        for name, file in self._waiting.items():
-            file.write(getattr(row, name) or b"")
-        for name in _PIXELS:
-            self._nbytes[name].append(len(getattr(row, name) or b""))
-            self._crc32[name].append(getattr(row, f"{name}_crc32"))
+        self._waiting["depth"].write(depth)
+        self._waiting["mask"].write(mask)
+        self._nbytes.append((len(row.image), len(depth), len(mask)))
+        self._crc32.append((row.image_crc32, row.depth_crc32, row.mask_crc32))
 
     def add_columns(self, columns: pa.Table) -> None:
         """Add the COLUMNS table of the rows since the last call."""
@@ -73,15 +73,16 @@ class Writer:
 
     def close(self, size: tuple[int, int], depth_dtype: np.dtype) -> None:
         """Finish the file. size: (H, W) of every image, (0, 0) if there are no rows."""
-        config, stored = self._config, np.array(self._nbytes["depth"], np.int64) > 0
-        depth_nbytes = [n for n in self._nbytes["depth"] if n > 0]  # of live rows only
+        config = self._config
+        image_nbytes, depth_nbytes, mask_nbytes = np.array(self._nbytes, np.int64).reshape(-1, 3).T
+        stored = depth_nbytes > 0  # of live rows only
         with self._disk as disk, h5py.File(disk, "w", libver=LIBVER) as file:
-            shape, dtype, offset = _layout(config.image_codec, self._nbytes["image"], (*size, 3), np.dtype(np.uint8))
+            shape, dtype, offset = _layout(config.image_codec, image_nbytes, (*size, 3), np.dtype(np.uint8))
             allot_first(file, "image", shape, dtype)
             _write_offset(file, "image", offset)
             for name, codec, nbytes in (
-                ("depth", config.depth_codec, depth_nbytes),
-                ("mask", MASK_CODEC, self._nbytes["mask"]),
+                ("depth", config.depth_codec, depth_nbytes[stored]),
+                ("mask", MASK_CODEC, mask_nbytes),
             ):
                 shape, dtype, offset = _layout(codec, nbytes, size, depth_dtype)
                 disk.put_all(allot(file, name, shape, dtype), self._waiting[name])
@@ -97,8 +98,8 @@ class Writer:
             # a data set, for attributes end at 64 KB
             file["meta"] = _fixed(json.dumps(self._meta, sort_keys=True))
             _write_checked(file, "depth_row", np.where(stored, np.cumsum(stored) - 1, -1).astype(np.int32))
-            for name in _PIXELS:
-                _write_checked(file, f"{name}_crc32", np.array(self._crc32[name], dtype=np.uint32))
+            for name, crc32 in zip(_PIXELS, np.array(self._crc32, np.uint32).reshape(-1, 3).T, strict=True):
+                _write_checked(file, f"{name}_crc32", crc32)
             table = pa.concat_tables(self._columns) if self._columns else COLUMNS.empty_table()
             group = file.create_group("columns")
             for name in COLUMNS.names:
@@ -174,7 +175,7 @@ def _opened(path: StoredFile) -> Iterator[h5py.File]:
 
 
 def _layout(
-    codec: str, nbytes: list[int], shape: tuple[int, ...], dtype: np.dtype
+    codec: str, nbytes: np.ndarray, shape: tuple[int, ...], dtype: np.dtype
 ) -> tuple[tuple[int, ...], np.dtype, np.ndarray | None]:
     """Shape and type of an array of rows of `nbytes` each, and the offsets that packed rows need."""
     if codec == "raw":

@@ -11,13 +11,14 @@ import h5py
 import numpy as np
 from h5py import h5d, h5p, h5s, h5t
 
+from storage.direct_file import DirectFile
 from storage.errors import StoreError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 LIBVER = ("v110", "v110")
-BUFFER = 1 << 20  # bytes a write: one of each picture of 150 KB costs the kernel half as much again
+BUFFER = 1 << 20  # bytes a write
 
 
 class Disk(io.FileIO):
@@ -32,8 +33,7 @@ class Disk(io.FileIO):
         super().__init__(path, "r+")
         self._error: OSError | None = None
         self._end = 0  # of what HDF5 has written
-        self._first = io.BufferedWriter(io.FileIO(path, "r+"), BUFFER)
-        self._first.seek(first_array_start())
+        self._first = DirectFile(path, first_array_start())
 
     def put(self, data: "ReadableBuffer") -> None:
         """Append to the first array of the file, which is there when this is closed; raises OSError."""

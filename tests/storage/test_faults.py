@@ -1,14 +1,10 @@
 """Killed, interrupted and starved builds: what is there afterwards is whole, and going on gives the same bytes."""
 
-import ctypes
-import mmap
 import os
-import resource
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +17,7 @@ from storage.rewrite import copy_media
 from storage.snapshot import Store
 from storage.verify import verify
 from storage.writer import existing_shard, shard_writer
+from tests.fixtures.files import no_file_longer_than, pages_in_memory
 from tests.fixtures.samples import make_samples, reject_row
 from tests.storage.build_and_die import build
 
@@ -84,19 +81,6 @@ def test_builds_and_refreshes_killed_at_random_times_end_with_the_same_content(t
         assert report.ok, report.problems
         # what a reader sees has no orphans; a temporary name of the last kill may lie there until the next commit
         assert all("/." in name for name in report.orphans), report.orphans
-
-
-@contextmanager
-def no_file_longer_than(nbytes):
-    """Writes beyond that fail with an OSError, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, before[1]))
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, old)
 
 
 @pytest.mark.parametrize("format", ["hdf5", "parquet"])
@@ -182,26 +166,11 @@ def test_a_disk_that_does_not_keep_what_it_was_given_is_found_before_the_shard_h
 @pytest.mark.skipif(sys.platform != "linux", reason="no posix_fadvise")
 def test_what_was_flushed_is_read_from_the_disk(tmp_path):
     path = tmp_path / "file"
-    if subprocess.check_output(["stat", "--file-system", "--format=%T", tmp_path]).strip() == b"tmpfs":
-        pytest.skip("memory is the disk of this folder")
     path.write_bytes(bytes(1 << 20))
-    assert pages_in_memory(path) == (1 << 20) // mmap.PAGESIZE
+    assert pages_in_memory(path) == 1 << 20
     to_disk(path)
     assert pages_in_memory(path) == 0
     assert path.read_bytes() == bytes(1 << 20)
-
-
-def pages_in_memory(path):
-    """Of a file, by mincore(2)."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
-        pages = (ctypes.c_ubyte * -(-len(mapped) // mmap.PAGESIZE))()
-        first = ctypes.c_char.from_buffer(mapped)
-        failed = ctypes.CDLL(None).mincore(
-            ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(len(mapped)), pages
-        )
-        del first  # a map that is pointed into cannot be closed
-    assert not failed
-    return sum(page & 1 for page in pages)
 
 
 def test_leftovers_of_dead_writers_are_swept_and_living_ones_spared(tmp_path):
