@@ -40,6 +40,7 @@ from storage.reader import ShardReader
 from storage.schema import LIVE
 
 torch.set_num_threads(1)
+WRITES = 2  # as many as reading passes: what memory costs the kernel changes most
 SECONDS = 10  # of reading a store, if its passes take less
 COLUMNS = ("write", "sequential", "random", "loader", "floor")
 
@@ -70,6 +71,11 @@ def timed(passes, n, seconds=0.0, **works):
         name: {"cpu": round(1e6 * min(c for c, _ in runs) / n, 1), "wall": round(1e6 * min(w for _, w in runs) / n, 1)}
         for name, runs in found.items()
     }
+
+
+def least(turns):
+    """The least of several `timed`."""
+    return {name: {clock: min(turn[name][clock] for turn in turns) for clock in ("cpu", "wall")} for name in turns[0]}
 
 
 class Share:
@@ -122,6 +128,7 @@ class Written:
                 self.store.write(Path(first), tuple(part[:few] for part in data))
         self.remove()
         self.folder.mkdir()
+        os.sync()  # what others wrote is not flushed on this one's account
         # memory that a virtual machine has given back costs more to get again than any store to write
         np.ones(3 * sum(part.nbytes for part in data), np.uint8)
 
@@ -129,7 +136,8 @@ class Written:
             self.store.write(self.folder, data)
             return n
 
-        checks = (storage.writer, "sha256_of"), (ShardReader, "check")
+        # the read-back is from the disk, for which the page cache lets go of the file
+        checks = (os, "posix_fadvise"), (storage.writer, "sha256_of"), (ShardReader, "check")
         with Share((os, "fsync")) as synced, Share(*checks) as checked:
             run = timed(1, n, write=once)
         if isinstance(self.store, Ours):
@@ -140,18 +148,22 @@ class Written:
 
     def read(self, n, floors, passes):
         """Add CPU and wall us a sample of all ways to read it, and the floor at the same time."""
-        store, folder = self.store, self.folder
+        self.store.open(self.folder)
+        self.row |= least([self._read(n, floors, turn, SECONDS / passes) for turn in range(passes)])
+
+    def _read(self, n, floors, turn, seconds):
+        # new each time, and the same for all: how fast memory is depends on where it happens to lie
         batch = np.empty((BATCH, *IMAGE), np.uint8), np.empty((BATCH, *DEPTH), np.uint8), np.empty(BATCH, np.int64)
-        store.open(folder)
-        self.row |= timed(1, n, sequential=lambda _: sum(store.sequential(n, batch)))
+        store, floor = self.store, getattr(floors, self.store.kind)
         # in turns, so that a busy moment meets the floor and the store alike
-        self.row |= timed(
-            passes,
+        return timed(
+            1,
             n,
-            SECONDS,
-            floor=getattr(floors, store.kind),
-            random=lambda seed: sum(store.shuffled(n, batch, seed)),
-            loader=lambda seed: sum(store.loader(n, seed)),
+            seconds,
+            floor=lambda number: floor(batch, 100 * turn + number),
+            sequential=lambda _: sum(store.sequential(n, batch)),
+            random=lambda number: sum(store.shuffled(n, batch, 100 * turn + number)),
+            loader=lambda number: sum(store.loader(n, 100 * turn + number)),
         )
 
     def attempt(self, work, *args):
@@ -177,11 +189,10 @@ class Floors:
     def __init__(self, data):
         self.images, self.depths, self.labels = data
         self.jpegs = [encode(image) for image in self.images]
-        self.out = np.empty((BATCH, *IMAGE), np.uint8), np.empty((BATCH, *DEPTH), np.uint8)
 
-    def raw(self, seed):
+    def raw(self, batch, seed):
         """Copy all samples; how many."""
-        images, depths = self.out
+        images, depths, _ = batch
         for k, i in enumerate(np.random.default_rng(seed).permutation(len(self.labels)).tolist()):
             images[k % BATCH] = self.images[i]
             if self.labels[i] == LIVE:
@@ -190,10 +201,10 @@ class Floors:
                 depths[k % BATCH].fill(0)
         return len(self.labels)
 
-    def jpeg(self, seed):
+    def jpeg(self, batch, seed):
         """Decode all JPEGs; how many."""
         for k, i in enumerate(np.random.default_rng(seed).permutation(len(self.labels)).tolist()):
-            simplejpeg.decode_jpeg(self.jpegs[i], colorspace="RGB", buffer=self.out[0][k % BATCH])
+            simplejpeg.decode_jpeg(self.jpegs[i], colorspace="RGB", buffer=batch[0][k % BATCH])
         return len(self.labels)
 
 
@@ -276,7 +287,7 @@ def main():
     floors, rows = Floors(data), []
     for kind in ("raw", "jpeg"):
         some = [Written(store, options.folder) for store in contenders(kind) if options.only in store.name]
-        for _ in range(options.passes):
+        for _ in range(WRITES * options.passes):
             for written in some:  # in turns as well: what memory costs the kernel changes from minute to minute
                 written.attempt(written.write, data)
         for written in some:

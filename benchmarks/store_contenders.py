@@ -1,10 +1,12 @@
 """Everything that benchmarks/store.py compares: this project's stores, then the peers."""
 
+import torch
 from torch.utils.data import DataLoader
 
 from benchmarks.store_peer import BATCH, SHARD, WORKERS, Peer
 from benchmarks.store_peers import Ffcv, HuggingFace, Lance, Lmdb, LmdbControl, Loose, Mds, WebDataset
 from benchmarks.store_samples import samples
+from storage.batch import Batch
 from storage.config import StoreConfig
 from storage.dataset import DepthDataset
 from storage.loader import DepthLoader
@@ -32,11 +34,15 @@ class Ours(Peer):
     def open(self, folder):
         self.data = DepthDataset(folder)
         self.n = len(self.data)
-        self.batch = self.data.empty_batch(BATCH)
         self.threads = DepthLoader(DepthStream(self.data, BATCH))
 
+    def by_number(self, numbers, batch):
+        images, depths, labels = map(torch.from_numpy, batch)
+        index = torch.empty_like(labels)
+        yield from super().by_number(numbers, Batch(images.permute(0, 3, 1, 2), depths[:, None], labels, index, None))
+
     def read(self, numbers, batch):
-        self.data.read(numbers, self.batch)
+        self.data.read(numbers, batch)
 
     def loader(self, n, seed):
         for batch in self.threads:

@@ -48,8 +48,7 @@ def media_rows(
     """
     seen = {(row["dataset"], row["path"]): row for row in rows}
     if media is None:
-        found = [_of_row(row) for row in seen.values()]
-        media = pa.Table.from_pylist(found, schema=pa.schema([MEDIA_COLUMNS.field(name) for name in _GIVEN]))
+        media = _of_rows(seen.values())
     missing = sorted(set(_GIVEN) - set(media.column_names))
     if missing:
         raise BadSample(f"the list of media lacks the columns {missing}; see storage/media_list.py")
@@ -64,13 +63,12 @@ def media_rows(
     return media.combine_chunks().append_column("samples", counts)
 
 
-def _of_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    given = {name: row.get(name, "") for name in ("dataset", "path", "split", "subject", "label", "attack")}
-    return given | {
-        "size": row["source_size"],
-        "mtime_ns": row["source_mtime_ns"],
-        "sha256": row.get("source_sha256") or "",
-    }
+def _of_rows(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    elsewhere = {"size": "source_size", "mtime_ns": "source_mtime_ns"}
+    fields = [MEDIA_COLUMNS.field(name) for name in _GIVEN]
+    # rejects have no subject, and no row a hash
+    columns = [[row.get(elsewhere.get(field.name, field.name), "") for row in rows] for field in fields]
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, fields, strict=True)], schema=pa.schema(fields))
 
 
 def media_bytes(media: pa.Table) -> bytes:
