@@ -7,6 +7,7 @@ depth uint8 7.3 KB (8.1), 0.08 ms (0.49), 0.05 ms (0.26). WebP, smaller and loss
 
 import functools
 import io
+import math
 import struct
 import zlib
 from typing import Any
@@ -111,7 +112,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def _row_bytes(pixels: np.ndarray) -> int:
-    row = int(np.prod(pixels.shape[1:]))
+    row = math.prod(pixels.shape[1:])
     return (row + 7) // 8 if pixels.dtype == bool else row * pixels.itemsize
 
 
