@@ -1,6 +1,6 @@
 """A refresh with nothing to do: seconds and memory for a million media that the store holds already.
 
-    python benchmarks/refresh.py                      # 1,000,000 media, 30-60 minutes of set-up are kept in --work
+    python benchmarks/refresh.py                      # 1,000,000 media; their set-up, minutes, is kept in --work
     python benchmarks/refresh.py --media 50000
 
 The media are empty files in the layout of `folder`: every one of them is scanned, compared and known (as a reject), as

@@ -230,7 +230,6 @@ def bars(rows):
             write, whose = least(peers, "write")
             bare = row["write"]["cpu"] - row["check"]["cpu"] - row["fsync"]["cpu"]
             bar(f"{name}: write without fsync, read-back and hashes / best peer ({whose})", bare / write, 1.0)
-            bar(f"{name}: write with them / best peer ({whose})", row["write"]["cpu"] / write, 1.0)
             if kind == "raw":
                 bar(f"{name}: random read, checksums verified / memcpy", row["random"]["cpu"] / floor, 2.0)
                 bar(f"{name}: through our loader / memcpy", row["loader"]["cpu"] / floor, 3.0)

@@ -1,5 +1,6 @@
 """What every snapshot says of itself besides its shards: by which code, on which machine, how many samples of what."""
 
+import functools
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -50,6 +51,7 @@ def _by(table: pa.Table, name: str) -> dict[str, int]:
     return dict(zip(found[name].to_pylist(), found["samples_sum"].to_pylist(), strict=True))
 
 
+@functools.cache
 def _version(name: str) -> str | None:
     try:
         return version(name)

@@ -134,25 +134,31 @@ def check_sample(sample: Sample) -> np.ndarray | None:
     A live sample must have depth somewhere and a spoof nowhere: a model learns the label from exactly that, so one
     wrong row is worse than a missing one.
     """
-    image, depth, row = sample.image, sample.depth, sample.columns
-    who = f"{_medium(row)} frame {row.get('frame', '?')} view {row.get('view', '?')}"
+    has_depth = sample.depth is not None and bool(sample.depth.any())
+    if problem := _problem(sample, has_depth=has_depth):
+        row = sample.columns
+        raise BadSample(f"{_medium(row)} frame {row.get('frame', '?')} view {row.get('view', '?')}: {problem}")
+    return sample.depth if has_depth else None
+
+
+def _problem(sample: Sample, *, has_depth: bool) -> str | None:
+    image, depth, mask, row = sample.image, sample.depth, sample.mask, sample.columns
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise BadSample(f"{who}: image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+        return f"image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)"
     if depth is not None and (depth.dtype not in (np.uint8, np.uint16) or depth.shape != image.shape[:2]):
-        raise BadSample(f"{who}: depth is {depth.dtype} {depth.shape}, expected uint8 or uint16 {image.shape[:2]}")
-    label, has_depth = row.get("label"), depth is not None and bool(depth.any())
+        return f"depth is {depth.dtype} {depth.shape}, expected uint8 or uint16 {image.shape[:2]}"
+    label = row.get("label")
     if label not in (LIVE, SPOOF):
-        raise BadSample(f"{who}: label {label!r}, expected live = 0 or spoof = 1")
+        return f"label {label!r}, expected live = 0 or spoof = 1"
     if label == LIVE and not has_depth:
-        raise BadSample(f"{who}: a live sample with no depth at all; reject the medium instead of storing it")
+        return "a live sample with no depth at all; reject the medium instead of storing it"
     if label == SPOOF and has_depth:
-        raise BadSample(f"{who}: a spoof with depth; a spoof's pseudo-depth is zero everywhere, pass None")
-    mask = sample.mask
+        return "a spoof with depth; a spoof's pseudo-depth is zero everywhere, pass None"
     if mask is not None and (mask.dtype != np.bool_ or mask.shape != image.shape[:2] or label == LIVE):
-        raise BadSample(f"{who}: mask is {mask.dtype} {mask.shape}, expected bool {image.shape[:2]}, of a spoof only")
+        return f"mask is {mask.dtype} {mask.shape}, expected bool {image.shape[:2]}, of a spoof only"
     if (label == LIVE) != (row.get("attack") == ""):
-        raise BadSample(f"{who}: label {label} with attack {row.get('attack')!r}; attack is '' for live only")
+        return f"label {label} with attack {row.get('attack')!r}; attack is '' for live only"
     given = row.get("sample_id")
     if given is not None and given != (derived := sample_id(row["dataset"], row["path"], row["frame"], row["view"])):
-        raise BadSample(f"{who}: sample_id {given!r}, expected {derived!r}; leave it out to have it filled in")
-    return depth if has_depth else None
+        return f"sample_id {given!r}, expected {derived!r}; leave it out to have it filled in"
+    return None

@@ -61,9 +61,7 @@ class ShardWriter:
             row["sample_id"] = sample_id(row["dataset"], row["path"], row["frame"], row["view"])
             self._count(row)
             rows.append(row)
-            pixels = encode(sample.image, depth, self._config, sample.mask)
-            with self._disk_errors():
-                self._writer.add(pixels)
+            self._add(encode(sample.image, depth, self._config, sample.mask))
         self._add_columns(rows_table(rows, COLUMNS))
 
     def copy(self, encoded: list[Encoded], columns: pa.Table, depth_dtype: np.dtype) -> None:
@@ -71,8 +69,7 @@ class ShardWriter:
         for pixels, row in zip(encoded, columns.to_pylist(), strict=True):
             self._check_alike(pixels.size, None if pixels.depth is None else depth_dtype, row)
             self._count(row)
-            with self._disk_errors():
-                self._writer.add(pixels)
+            self._add(pixels)
         self._add_columns(columns)
 
     def reject(self, row: Mapping[str, Any]) -> None:
@@ -80,6 +77,12 @@ class ShardWriter:
         rows_table([row], REJECT_COLUMNS)  # raises at the culprit, not at commit
         self._first.setdefault((row["dataset"], row["path"]), row)
         self._rejects.append(dict(row))
+
+    def _add(self, pixels: Encoded) -> None:
+        try:  # `_disk_errors` costs as much as the rest of this
+            self._writer.add(pixels)
+        except OSError as error:
+            raise self._not_written(error) from error
 
     def _add_columns(self, columns: pa.Table) -> None:
         with self._disk_errors():
@@ -89,8 +92,9 @@ class ShardWriter:
         if row["sample_id"] in self._ids:
             raise BadSample(f"{row['dataset']}:{row['path']} frame {row['frame']} view {row['view']}: written twice")
         self._ids.add(row["sample_id"])
-        self._first.setdefault((row["dataset"], row["path"]), row)
-        self._samples[row["dataset"], row["path"]] += 1
+        medium = row["dataset"], row["path"]
+        self._first.setdefault(medium, row)
+        self._samples[medium] += 1
         self._live += row["label"] == LIVE
 
     def _check_alike(self, size: tuple[int, ...], dtype: np.dtype | None, row: Mapping[str, Any]) -> None:
@@ -144,9 +148,11 @@ class ShardWriter:
         try:
             yield
         except OSError as error:
-            raise StoreError(
-                f"{self._root.where(self._file)}: could not be written ({error}); nothing was committed"
-            ) from error
+            raise self._not_written(error) from error
+
+    def _not_written(self, error: OSError, file: str | None = None) -> StoreError:
+        where = self._root.where(file or self._file)
+        return StoreError(f"{where}: could not be written ({error}); nothing was committed")
 
     def _publish(self, info: ShardInfo, lists: Mapping[str | None, bytes]) -> None:
         published: list[str] = []
@@ -164,9 +170,7 @@ class ShardWriter:
                     for file in published:
                         self._root.delete(file)
             if isinstance(error, OSError):
-                raise StoreError(
-                    f"{self._root.where(published[-1])}: could not be written ({error}); nothing was committed"
-                ) from error
+                raise self._not_written(error, published[-1]) from error
             raise
 
     def abort(self) -> None:
