@@ -214,7 +214,7 @@ def bars(rows):
     rows = [row for row in rows if "random" in row]
 
     def bar(what, figure, limit):
-        found.append({"bar": what, "figure": round(figure, 2), "limit": limit, "held": bool(figure <= limit)})
+        found.append({"bar": what, "figure": round(figure, 3), "limit": limit, "held": bool(figure <= limit)})
 
     def least(rows, name):
         best = min(rows, key=lambda r: r[name]["cpu"])
@@ -265,7 +265,7 @@ def show(rows, limits):
     print("\nbars")
     for limit in limits:
         held = "held" if limit["held"] else "NOT HELD"
-        print(f"  {limit['bar']:<86}{limit['figure']:>7.2f}  <= {limit['limit']:.3f}  {held}")
+        print(f"  {limit['bar']:<86}{limit['figure']:>7.3f}  <= {limit['limit']:.3f}  {held}")
 
 
 def cell(figures):
