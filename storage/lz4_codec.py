@@ -1,9 +1,9 @@
 """Lossless depth maps in less than a third of the bytes that unpack as fast as they can be read: one LZ4 block a map.
 
-Of 224x224 uint8 faces: 15.2 KB, 41 us to pack, 9 to unpack (row differences + zstd, storage/depth_codec.py: 6.4 KB, 41
-to unpack). Packed by LZ4's own library at acceleration 2, which takes three quarters of the time of 1 for 8 % more
-bytes; unpacked by cramjam, for it can do so where the caller wants it: a buffer of its own, and the copy, would cost as
-much again.
+Of the demo's faces, 224x224 uint8: 14.7 KB, 48 us to pack, 10 to unpack (benchmarks/codecs.py; row differences + zstd,
+storage/depth_codec.py: 6.5 KB, 41 us to unpack). Packed by LZ4's own library, which can be told to look less far
+(acceleration); unpacked by cramjam, which can do so where the caller wants it: a buffer of the library's own, and its
+copy, would cost as much again.
 """
 
 import sys

@@ -17,6 +17,7 @@ from storage.errors import BadSample, UnknownVersion
 #      image_subsampling
 SCHEMA_VERSION = 2
 LIVE, SPOOF = 0, 1
+_NAMING = ("dataset", "path", "frame", "view")  # what a sample_id is made of
 
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:
@@ -147,6 +148,8 @@ def _problem(sample: Sample, *, has_depth: bool) -> str | None:
         return f"image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)"
     if depth is not None and (depth.dtype not in (np.uint8, np.uint16) or depth.shape != image.shape[:2]):
         return f"depth is {depth.dtype} {depth.shape}, expected uint8 or uint16 {image.shape[:2]}"
+    if missing := [name for name in _NAMING if row.get(name) is None]:
+        return f"missing columns {missing}; see storage/schema.py"
     label = row.get("label")
     if label not in (LIVE, SPOOF):
         return f"label {label!r}, expected live = 0 or spoof = 1"
@@ -159,6 +162,6 @@ def _problem(sample: Sample, *, has_depth: bool) -> str | None:
     if (label == LIVE) != (row.get("attack") == ""):
         return f"label {label} with attack {row.get('attack')!r}; attack is '' for live only"
     given = row.get("sample_id")
-    if given is not None and given != (derived := sample_id(row["dataset"], row["path"], row["frame"], row["view"])):
+    if given is not None and given != (derived := sample_id(*(row[name] for name in _NAMING))):
         return f"sample_id {given!r}, expected {derived!r}; leave it out to have it filled in"
     return None

@@ -1,4 +1,7 @@
-"""What tests of several folders share: a loopback S3 server, and a shipped model."""
+"""What several tests share: a loopback S3 server, a shipped model, a folder on a disk."""
+
+import os
+import subprocess
 
 import pytest
 
@@ -21,6 +24,20 @@ def s3(_server, tmp_path, monkeypatch):
     _server.delay = 0.0
     yield _server
     _server.before = lambda method, path: None
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A folder on a disk that takes direct writes; skips where temporary files lie in memory."""
+    kind = subprocess.check_output(["stat", "--file-system", "--format=%T", tmp_path], text=True).strip()
+    try:
+        os.close(os.open(tmp_path / "probe", os.O_CREAT | os.O_WRONLY | os.O_DIRECT))
+        taken = kind != "tmpfs"
+    except (AttributeError, OSError):
+        taken = False
+    if not taken:
+        pytest.skip(f"{tmp_path} is {kind}, which takes no direct writes: choose a folder on a disk with --basetemp")
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

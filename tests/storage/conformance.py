@@ -69,9 +69,8 @@ class ShardContract:
         reader = open_shard(tmp_path / self.write(tmp_path, make_samples(10)).file)
         everything = reader.read(range(10))
         images, depths = np.full((5, 32, 32, 3), 9, np.uint8), np.full((5, 32, 32), 9, np.uint8)
-        reader.read(
-            [7, -10], images, depths, places=[3, 0]
-        )  # a spoof and a live row, the last one counted from the end
+        # a spoof and a live row, the latter counted from the end
+        reader.read([7, -10], images, depths, places=[3, 0])
         for place, row in ((3, 7), (0, 0)):
             np.testing.assert_array_equal(images[place], everything[0][row])
             np.testing.assert_array_equal(depths[place], everything[1][row])
@@ -266,6 +265,14 @@ class ShardContract:
         with pytest.raises(BadSample, match=message) as caught:
             self.write(tmp_path, [bad])
         assert "0000" in str(caught.value)  # the medium
+        assert files_of(tmp_path) == []
+
+    @pytest.mark.parametrize("name", ["dataset", "path", "frame", "view"])
+    def test_a_row_without_a_part_of_its_name_is_refused(self, tmp_path, name):
+        sample = make_samples(1)[0]
+        rest = {key: value for key, value in sample.columns.items() if key != name}
+        with pytest.raises(BadSample, match=rf"missing columns \['{name}'\]"):
+            self.write(tmp_path, [Sample(sample.image, sample.depth, rest)])
         assert files_of(tmp_path) == []
 
     def test_one_sample_twice_or_of_another_size_is_refused(self, tmp_path):

@@ -29,16 +29,6 @@ PLACES = [
 ]
 
 
-@pytest.fixture
-def direct(tmp_path):
-    """A folder whose file system takes direct writes."""
-    try:
-        os.close(os.open(tmp_path / "probe", os.O_CREAT | os.O_WRONLY | os.O_DIRECT))
-    except (AttributeError, OSError):
-        pytest.skip("no direct writes in this folder")
-    return tmp_path
-
-
 def write(path, start, data):
     """As a caller does: pieces of all sizes, each from the same memory as the one before."""
     path.write_bytes(b"h" * start)
@@ -69,7 +59,7 @@ def test_they_arrive_without_direct_writes_too(tmp_path, monkeypatch, start, len
     assert (tmp_path / "file").read_bytes() == b"h" * start + CONTENT[:length].tobytes()
 
 
-def test_they_arrive_where_a_direct_write_is_refused_or_ends_early(direct, monkeypatch):
+def test_they_arrive_where_a_direct_write_is_refused_or_ends_early(disk, monkeypatch):
     original, asked = os.pwrite, []
 
     def refuse(fd, data, place):
@@ -81,14 +71,14 @@ def test_they_arrive_where_a_direct_write_is_refused_or_ends_early(direct, monke
         return original(fd, data[:8192], place)
 
     monkeypatch.setattr(os, "pwrite", refuse)
-    write(direct / "file", 195, CONTENT)
+    write(disk / "file", 195, CONTENT)
     assert len(asked) == 2
-    assert (direct / "file").read_bytes() == b"h" * 195 + CONTENT.tobytes()
+    assert (disk / "file").read_bytes() == b"h" * 195 + CONTENT.tobytes()
 
 
-def test_whole_blocks_leave_no_copy_in_memory(direct):
-    write(direct / "file", 0, CONTENT)
-    assert pages_in_memory(direct / "file") == mmap.PAGESIZE  # the end
+def test_whole_blocks_leave_no_copy_in_memory(disk):
+    write(disk / "file", 0, CONTENT)
+    assert pages_in_memory(disk / "file") == mmap.PAGESIZE  # the end
 
 
 def test_a_full_disk_is_an_error_and_the_files_are_closed(tmp_path):

@@ -163,9 +163,8 @@ def test_a_disk_that_does_not_keep_what_it_was_given_is_found_before_the_shard_h
     assert verify(tmp_path).ok
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no posix_fadvise")
-def test_what_was_flushed_is_read_from_the_disk(tmp_path):
-    path = tmp_path / "file"
+def test_what_was_flushed_is_read_from_the_disk(disk):
+    path = disk / "file"
     path.write_bytes(bytes(1 << 20))
     assert pages_in_memory(path) == 1 << 20
     to_disk(path)
